@@ -1,0 +1,1 @@
+"""Deterministic, content-addressed computation on Dask."""

@@ -1,0 +1,436 @@
+"""Decode the storage form, strictly: what is not canonical is refused.
+
+The input may come from a stranger. Nothing is imported because bytes name it, lengths are checked
+against what is there before anything is allocated, and depth is bounded.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from math import prod
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from invariant_dask.core import encode as enc
+from invariant_dask.core import types
+from invariant_dask.core.digest import BlobId
+from invariant_dask.core.files import FileContent
+from invariant_dask.core.sealed import SealedDict, SealedList
+from invariant_dask.errors import EncodingError, IntegrityError, NotCacheableError, UnknownTypeError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+Fetch: TypeAlias = "Callable[[BlobId, int], Buffer]"
+"""Returns the *verified* bytes of a blob of a given length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hashed:
+    """A value of which only the hash is in the bytes at hand."""
+
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRef:
+    """An upstream node, named by its planned digest, in a planned manifest."""
+
+    digest: bytes
+
+
+def _no_blobs(blob: BlobId, _length: int) -> Buffer:
+    msg = f"blob {blob.hex()[:12]} is not at hand"
+    raise IntegrityError(msg)
+
+
+def decode(
+    data: bytes,
+    *,
+    fetch: Fetch = _no_blobs,
+    slots: Sequence[Any] = (),
+    open_file: Callable[[FileContent], Any] | None = None,
+    sealed: bool = False,
+) -> Any:
+    """Decode one value.
+
+    Parameters
+    ----------
+    data
+        The storage form of a value, and nothing behind it.
+    fetch
+        Where blobs come from.
+    slots
+        The values that stand where a template has slots.
+    open_file
+        What an op gets for an input file; by default its `FileContent`.
+    sealed
+        Return containers that refuse to change.
+
+    Raises
+    ------
+    EncodingError
+        If `data` is not canonical.
+    UnknownTypeError
+        If it names a type that is not registered here.
+    IntegrityError
+        If a value does not have the hash that it claims.
+    """
+    decoder = _Decoder(data, fetch, slots, open_file, sealed)
+    value = decoder.item(0)
+    if decoder.at != len(data):
+        decoder.fail(f"{len(data) - decoder.at} trailing bytes")
+    return value
+
+
+def verify(data: bytes, expected: bytes, *, fetch: Fetch) -> Any:
+    """Decode a value, sealed, and check that its stable hash is the expected one.
+
+    Raises
+    ------
+    IntegrityError
+        If it is not, besides all that `decode` raises.
+    """
+    value = decode(data, fetch=fetch, sealed=True)
+    if enc.hash_of_identity(data) != expected:
+        # The two forms of this value differ, or the bytes were tampered with: encoding tells.
+        try:
+            actual = enc.encode(value).hash
+        except NotCacheableError as error:
+            raise EncodingError(str(error)) from error
+        if actual != expected:
+            msg = f"value has hash {actual.hex()[:12]}, expected {expected.hex()[:12]}"
+            raise IntegrityError(msg)
+    return value
+
+
+class _Decoder:
+    def __init__(
+        self,
+        data: bytes,
+        fetch: Fetch,
+        slots: Sequence[Any],
+        open_file: Callable[[FileContent], Any] | None,
+        sealed: bool,
+    ) -> None:
+        self.data = data
+        self.at = 0
+        self.fetch = fetch
+        self.slots = slots
+        self.open_file = open_file
+        self.sealed = sealed
+
+    def fail(self, what: str) -> EncodingError:
+        msg = f"not canonical at byte {self.at}: {what}"
+        raise EncodingError(msg)
+
+    def head(self) -> tuple[int, int]:
+        data, at = self.data, self.at
+        if at >= len(data):
+            self.fail("unexpected end")
+        major, info = data[at] >> 5, data[at] & 31
+        if info < 24:
+            self.at = at + 1
+            return major, info
+        if info > 27:
+            self.fail("indefinite length or reserved head")
+        size = 1 << (info - 24)
+        raw = data[at + 1 : at + 1 + size]
+        if len(raw) < size:
+            self.fail("unexpected end")
+        number = int.from_bytes(raw, "big")
+        if (number < 24) if size == 1 else (number >> (4 * size) == 0):
+            self.fail("a number is not in its shortest form")
+        self.at = at + 1 + size
+        return major, number
+
+    def take(self, size: int) -> bytes:
+        raw = self.data[self.at : self.at + size]
+        if len(raw) < size:
+            self.fail(f"{size} bytes declared, {len(raw)} there")
+        self.at += size
+        return raw
+
+    def item(self, depth: int) -> Any:
+        if depth > 2 * enc.MAX_DEPTH:  # a tuple is a tag and an array: two levels of CBOR
+            self.fail("nested too deeply")
+        major, number = self.head()
+        if major == 0:
+            return number
+        if major == 1:
+            return -1 - number
+        if major == 2:
+            return self.take(number)
+        if major == 3:
+            return self.text(number)
+        if major == 4:
+            items = self.items(number, depth)
+            return SealedList(items) if self.sealed else items
+        if major == 5:
+            return self.map(number, depth)
+        if major == 6:
+            return self.tagged(number, depth)
+        if number in _SIMPLE:
+            return _SIMPLE[number]
+        return self.fail("floats and other simple values have no place in the format")
+
+    def text(self, size: int) -> str:
+        try:
+            return self.take(size).decode()
+        except UnicodeDecodeError:
+            self.fail("text is not UTF-8")
+            raise
+
+    def items(self, count: int, depth: int) -> list[Any]:
+        if count > len(self.data) - self.at:
+            self.fail(f"{count} items declared in {len(self.data) - self.at} bytes")
+        return [self.item(depth + 1) for _ in range(count)]
+
+    def map(self, count: int, depth: int) -> dict[str, Any]:
+        if count > len(self.data) - self.at:
+            self.fail(f"{count} items declared in {len(self.data) - self.at} bytes")
+        result: dict[str, Any] = {}
+        last = b""
+        for _ in range(count):
+            start = self.at
+            major, size = self.head()
+            if major != 3:
+                self.fail("a map key is not text")
+            key = self.text(size)
+            encoded = self.data[start : self.at]
+            if encoded <= last:
+                self.fail("map keys are repeated or out of order")
+            last = encoded
+            result[key] = self.item(depth + 1)
+        return SealedDict(result) if self.sealed else result
+
+    def tagged(self, tag: int, depth: int) -> Any:
+        method = _TAGS.get(tag)
+        if method is None:
+            self.fail(f"unknown tag {tag}")
+            raise AssertionError
+        return method(self, depth)
+
+    # --- parts of tagged values ---
+
+    def array_of(self, count: int) -> None:
+        if self.head() != (4, count):
+            self.fail(f"expected an array of {count}")
+
+    def integer(self) -> int:
+        value = self.item(2 * enc.MAX_DEPTH)
+        if type(value) is not int:
+            self.fail("expected an integer")
+        return value  # type: ignore[no-any-return]
+
+    def integers(self, count: int) -> list[int]:
+        self.array_of(count)
+        return [self.integer() for _ in range(count)]
+
+    def string(self) -> str:
+        major, size = self.head()
+        if major != 3:
+            self.fail("expected text")
+        return self.text(size)
+
+    def raw(self, size: int | None = None) -> bytes:
+        major, length = self.head()
+        if major != 2 or (size is not None and length != size):
+            self.fail("expected a byte string" + (f" of {size}" if size is not None else ""))
+        return self.take(length)
+
+    def buffer(self) -> Buffer:
+        """Return a byte string, or the blob that stands for one."""
+        if self.data[self.at : self.at + len(_BLOB_TAG)] == _BLOB_TAG:
+            self.at += len(_BLOB_TAG)
+            return self.blob(0)
+        return self.short(self.raw())
+
+    def short(self, raw: bytes) -> bytes:
+        if len(raw) > enc.INLINE_LIMIT:
+            self.fail("a buffer this long must be a blob")
+        return raw
+
+    # --- tagged values ---
+
+    def bignum(self, negative: bool) -> int:
+        raw = self.raw()
+        number = int.from_bytes(raw, "big")
+        if number < 1 << 64 or raw[0] == 0:
+            self.fail("a big number is not in its shortest form")
+        return -1 - number if negative else number
+
+    def tuple(self, depth: int) -> tuple[Any, ...]:
+        major, count = self.head()
+        if major != 4:
+            self.fail("expected the array of a tuple")
+        return tuple(self.items(count, depth))
+
+    def decimal(self, _depth: int) -> Decimal:
+        sign, coefficient, exponent = self.integers(3)
+        if sign not in {0, 1} or coefficient < 0:
+            self.fail("not a decimal")
+        try:
+            value = Decimal((sign, Decimal(coefficient).as_tuple().digits, exponent))
+        except (ValueError, ArithmeticError):
+            self.fail("not a decimal")
+            raise
+        if value.as_tuple().exponent != exponent:
+            self.fail("a decimal out of range")
+        return value
+
+    def fraction(self, _depth: int) -> Fraction:
+        numerator, denominator = self.integers(2)
+        if denominator < 1:
+            self.fail("not a fraction")
+        value = Fraction(numerator, denominator)
+        if value.denominator != denominator:
+            self.fail("a fraction is not in lowest terms")
+        return value
+
+    def moment(self, make: Callable[..., Any], *numbers: int, **kwargs: Any) -> Any:
+        try:
+            return make(*numbers, **kwargs)
+        except (ValueError, OverflowError) as error:
+            return self.fail(str(error))
+
+    def date(self, _depth: int) -> dt.date:
+        return self.moment(dt.date, *self.integers(3))  # type: ignore[no-any-return]
+
+    def time(self, _depth: int) -> dt.time:
+        self.array_of(5)
+        numbers = [self.integer() for _ in range(4)]
+        offset = self.item(2 * enc.MAX_DEPTH)
+        zone = None if offset is None else self.zone(offset)
+        return self.moment(dt.time, *numbers, tzinfo=zone)  # type: ignore[no-any-return]
+
+    def datetime(self, _depth: int) -> dt.datetime:
+        *numbers, offset = self.integers(8)
+        return self.moment(dt.datetime, *numbers, tzinfo=self.zone(offset))  # type: ignore[no-any-return]
+
+    def zone(self, microseconds: Any) -> dt.timezone:
+        if type(microseconds) is not int or abs(microseconds) >= 86_400_000_000:
+            self.fail("not an offset from UTC")
+        return self.moment(dt.timezone, dt.timedelta(microseconds=microseconds))  # type: ignore[no-any-return]
+
+    def timedelta(self, _depth: int) -> dt.timedelta:
+        days, seconds, micros = self.integers(3)
+        value = self.moment(dt.timedelta, days, seconds, micros)
+        if (value.days, value.seconds, value.microseconds) != (days, seconds, micros):
+            self.fail("a duration is not normalised")
+        return value  # type: ignore[no-any-return]
+
+    def array(self, _depth: int) -> Any:
+        import numpy as np
+
+        self.array_of(3)
+        text = self.string()
+        try:
+            dtype = np.dtype(text)
+        except TypeError:
+            self.fail(f"not a dtype: {text[:40]!r}")
+            raise
+        plain = dtype.kind in "biufcmMSU" and dtype.char not in "gG" and not dtype.hasobject
+        if not plain or dtype.newbyteorder("<").str != text:
+            self.fail(f"not a canonical dtype: {text[:40]!r}")
+        major, ndim = self.head()
+        if major != 4 or ndim > 64:
+            self.fail("not an array shape")
+        shape = tuple(self.integer() for _ in range(ndim))
+        if any(n < 0 for n in shape):
+            self.fail("not an array shape")
+        buffer = memoryview(self.buffer()).cast("B").toreadonly()
+        if prod(shape) * dtype.itemsize != len(buffer):
+            self.fail("an array's shape does not fit its data")
+        if not len(buffer):
+            empty = np.empty(shape, dtype)
+            empty.flags.writeable = False
+            return empty
+        # ndarray(buffer=) rather than frombuffer: it also takes datetimes and text.
+        return np.ndarray(shape, dtype, buffer=buffer)
+
+    def blob(self, _depth: int) -> Buffer:
+        self.array_of(2)
+        length = self.integer()
+        if length <= enc.INLINE_LIMIT:
+            self.fail("a buffer this short must not be a blob")
+        blob = BlobId(self.raw(32))
+        data = self.fetch(blob, length)
+        if memoryview(data).nbytes != length:
+            msg = f"blob {blob.hex()[:12]} has {memoryview(data).nbytes} bytes, not {length}"
+            raise IntegrityError(msg)
+        return data
+
+    def bytes_blob(self, depth: int) -> bytes:
+        return bytes(self.blob(depth))
+
+    def fields(self, depth: int) -> Any:
+        self.array_of(3)
+        name, identity = self.string(), self.string()
+        binding = types.find(name, identity)
+        if binding.from_value is None:
+            raise UnknownTypeError(name=name, identity=identity)
+        inner = self.item(depth + 1)
+        try:
+            return binding.from_value(inner)
+        except Exception as error:
+            msg = f"{name} refuses its stored fields: {error}"
+            raise IntegrityError(msg) from error
+
+    def stream(self, _depth: int) -> Any:
+        self.array_of(4)
+        name, identity, claimed = self.string(), self.string(), self.raw(32)
+        binding = types.find(name, identity)
+        if not binding.is_stream:
+            raise UnknownTypeError(name=name, identity=identity)
+        data = bytes(self.buffer())
+        try:
+            value = binding.cls.from_stream(io.BytesIO(data))  # type: ignore[attr-defined]
+            actual = value.get_stable_hash()
+        except Exception as error:
+            msg = f"{name}.from_stream refuses its stored bytes: {error}"
+            raise IntegrityError(msg) from error
+        if actual != claimed.hex():
+            msg = f"{name} came back with hash {actual[:12]}, stored as {claimed.hex()[:12]}"
+            raise IntegrityError(msg)
+        return value
+
+    def file(self, _depth: int) -> Any:
+        self.array_of(4)
+        length, blob = self.integer(), BlobId(self.raw(32))
+        suffix = self.item(2 * enc.MAX_DEPTH)
+        if not (suffix is None or type(suffix) is str) or length < 0:
+            self.fail("not a file")
+        content = FileContent(length, blob, suffix, self.string())
+        return content if self.open_file is None else self.open_file(content)
+
+    def slot(self, _depth: int) -> Any:
+        index = self.integer()
+        if not 0 <= index < len(self.slots):
+            self.fail("a slot without a value")
+        return self.slots[index]
+
+
+_SIMPLE = {20: False, 21: True, 22: None}
+_BLOB_TAG = enc.head(6, enc.TAG_BLOB)
+_TAGS: dict[int, Callable[[_Decoder, int], Any]] = {
+    enc.TAG_POSITIVE_BIGNUM: lambda decoder, _: decoder.bignum(negative=False),
+    enc.TAG_NEGATIVE_BIGNUM: lambda decoder, _: decoder.bignum(negative=True),
+    enc.TAG_FRACTION: _Decoder.fraction,
+    enc.TAG_TUPLE: _Decoder.tuple,
+    enc.TAG_DECIMAL: _Decoder.decimal,
+    enc.TAG_DATE: _Decoder.date,
+    enc.TAG_TIME: _Decoder.time,
+    enc.TAG_DATETIME: _Decoder.datetime,
+    enc.TAG_TIMEDELTA: _Decoder.timedelta,
+    enc.TAG_ARRAY: _Decoder.array,
+    enc.TAG_BLOB: _Decoder.bytes_blob,
+    enc.TAG_FIELDS: _Decoder.fields,
+    enc.TAG_STREAM: _Decoder.stream,
+    enc.TAG_FILE: _Decoder.file,
+    enc.TAG_SLOT: _Decoder.slot,
+}

@@ -1,0 +1,306 @@
+"""Every exception of the package, split by who must act.
+
+`SpecError` is for the author of a graph, `OpError` for the author of an op, `IntegrityError` says
+that bytes disagree with their digest, `StoreError` and `SchedulerError` speak of the surroundings,
+`InternalError` should be reported to us. Leaves also inherit the closest builtin, keep what they
+know as attributes, build their own message and can be pickled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+
+def _rebuild(cls: type[InvariantError], fields: dict[str, object]) -> InvariantError:
+    return cls(**fields)
+
+
+class InvariantError(Exception):
+    """Base of all errors raised on purpose by this package.
+
+    Subclasses pass their fields by keyword; each becomes an attribute and survives pickling.
+    """
+
+    def __init__(self, message: str = "", **fields: object) -> None:
+        super().__init__(message)
+        self._fields = fields
+        for name, value in fields.items():
+            setattr(self, name, value)
+
+    def __str__(self) -> str:
+        # KeyError would show the repr of its argument: one message, whatever the builtin base.
+        return str(self.args[0]) if self.args else ""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        if type(self).__init__ is InvariantError.__init__:
+            return _rebuild, (type(self), {"message": str(self), **self._fields})
+        return _rebuild, (type(self), self._fields)
+
+
+# --- the author of a graph must act -------------------------------------------------------------
+
+
+class SpecError(InvariantError):
+    """A graph, its values or its options are not valid; nothing was run."""
+
+
+class NotCacheableError(SpecError, TypeError):
+    """A value cannot be part of an identity.
+
+    Attributes
+    ----------
+    path : str
+        Where the value is, `$` being the whole: `$.layers[2].size`.
+    reason : str
+        What is wrong and what to pass instead.
+    """
+
+    path: str
+    reason: str
+
+    def __init__(self, *, path: str = "$", reason: str) -> None:
+        super().__init__(f"{path}: {reason}", path=path, reason=reason)
+
+    def within(self, step: str) -> NotCacheableError:
+        """Return the same error seen from one level further out."""
+        return NotCacheableError(path="$" + step + self.path[1:], reason=self.reason)
+
+    def of(self, root: str) -> NotCacheableError:
+        """Return the same error with `$` replaced by a name, such as a parameter's."""
+        return NotCacheableError(path=root + self.path[1:], reason=self.reason)
+
+
+class GraphError(SpecError, ValueError):
+    """A graph is not well formed."""
+
+
+class CycleError(GraphError):
+    """Nodes depend on each other in a circle, given as a path of node ids."""
+
+    cycle: Sequence[str]
+
+    def __init__(self, *, cycle: Sequence[str]) -> None:
+        super().__init__("the graph has a cycle: " + " -> ".join(cycle), cycle=tuple(cycle))
+
+
+class DanglingRefError(GraphError):
+    """A node refers to something that is neither a node nor a context value."""
+
+    def __init__(self, *, node: str, ref: str, known: Iterable[str] = ()) -> None:
+        known = tuple(known)
+        hint = _did_you_mean(ref, known)
+        super().__init__(
+            f"node {node!r} refers to {ref!r}, which is not in the graph{hint}",
+            node=node, ref=ref, known=known,
+        )  # fmt: skip
+
+
+class DuplicateNodeError(GraphError):
+    """A node id was given twice."""
+
+
+class UnknownOpError(SpecError, LookupError):
+    """No op is registered under a name."""
+
+    def __init__(self, *, op: str, known: Iterable[str] = (), node: str | None = None) -> None:
+        known = tuple(known)
+        where = f"node {node!r}: " if node is not None else ""
+        hint = _did_you_mean(op, known) or "; import the module that registers it"
+        super().__init__(f"{where}no op named {op!r}{hint}", op=op, known=known, node=node)
+
+
+class ParameterError(SpecError, TypeError):
+    """A node's parameters do not fit the signature of its op."""
+
+
+class OutputsError(SpecError, ValueError):
+    """The requested outputs are empty, repeated, unknown or not a sequence of node ids."""
+
+
+class CodeIdentityError(SpecError, TypeError):
+    """The code that an op reaches cannot be expressed in its identity.
+
+    Attributes
+    ----------
+    op : str
+        The op, or the qualified name of the function.
+    path : str
+        How the offending thing is reached, such as `shade -> _clip -> TABLE`.
+    reason : str
+        What cannot be expressed.
+    """
+
+    op: str
+    path: str
+    reason: str
+
+    def __init__(self, *, op: str, path: str, reason: str) -> None:
+        super().__init__(
+            f"op {op!r}: cannot express {path}: {reason}; "
+            "change it, or give the op a version= to take its identity into your own hands",
+            op=op, path=path, reason=reason,
+        )  # fmt: skip
+
+
+class RegistrationError(SpecError, ValueError):
+    """An op or type cannot be registered as asked."""
+
+
+class StaleCodeError(SpecError, RuntimeError):
+    """The code at hand is not the code that the digest was made from."""
+
+
+# --- the author of an op must act ---------------------------------------------------------------
+
+
+class OpError(InvariantError, RuntimeError):
+    """An op failed, or returned what cannot be an artifact.
+
+    Attributes
+    ----------
+    node, op, digest : str
+        Node id, op name and planned digest in hex.
+    cause_type, cause_text, traceback_text : str
+        The original exception in words; it is also chained as `__cause__` where it can be pickled.
+    """
+
+    node: str
+    op: str
+    digest: str
+    cause_type: str
+    cause_text: str
+    traceback_text: str
+
+    def __init__(
+        self,
+        *,
+        node: str,
+        op: str,
+        digest: str,
+        cause_type: str = "",
+        cause_text: str = "",
+        traceback_text: str = "",
+    ) -> None:
+        super().__init__(
+            self._message(node, op, digest, cause_type, cause_text),
+            node=node, op=op, digest=digest,
+            cause_type=cause_type, cause_text=cause_text, traceback_text=traceback_text,
+        )  # fmt: skip
+
+    def _message(self, node: str, op: str, digest: str, cause_type: str, cause_text: str) -> str:
+        return f"node {node!r} (op {op}, digest {digest[:12]}) failed: {cause_type}: {cause_text}"
+
+    def renamed(self, node: str) -> OpError:
+        """Return the same error under another node id (equal nodes of two graphs share a task)."""
+        error = type(self)(**{**self._fields, "node": node})  # type: ignore[arg-type]
+        error.__cause__ = self.__cause__
+        return error
+
+
+class OpFailedError(OpError):
+    """An op raised an exception."""
+
+
+class OpResultError(OpError, TypeError):
+    """An op returned a value that cannot be an artifact."""
+
+    def _message(self, node: str, op: str, digest: str, cause_type: str, cause_text: str) -> str:
+        return f"node {node!r} (op {op}, digest {digest[:12]}) returned {cause_text}"
+
+
+# --- bytes disagree with their digest -----------------------------------------------------------
+
+
+class IntegrityError(InvariantError, ValueError):
+    """Stored or received bytes are not what their digest says."""
+
+
+class EncodingError(IntegrityError):
+    """Bytes are not in canonical form."""
+
+
+class UnknownTypeError(IntegrityError, LookupError):
+    """Bytes name a type that is not registered in this process.
+
+    Attributes
+    ----------
+    name, identity : str
+        What the bytes name; nothing is ever imported because of it.
+    """
+
+    name: str
+    identity: str
+
+    def __init__(self, *, name: str, identity: str) -> None:
+        super().__init__(
+            f"type {name!r} (identity {identity[:16]}) is not registered here; import the module "
+            "that defines it, with @cacheable on the class",
+            name=name, identity=identity,
+        )  # fmt: skip
+
+
+# --- the surroundings ---------------------------------------------------------------------------
+
+
+class StoreError(InvariantError):
+    """A store cannot be used as asked."""
+
+
+class StoreUnavailableError(StoreError, OSError):
+    """A store cannot be reached or written; trying again may help."""
+
+
+class StoreLayoutError(StoreError, ValueError):
+    """A path holds something else than a store, or a store of a newer layout version."""
+
+
+class StoreNotSharedError(StoreError, OSError):
+    """A worker does not see the store of the client."""
+
+
+class ArtifactNotFoundError(StoreError, KeyError):
+    """A store holds nothing under a digest."""
+
+    digest: str
+
+    def __init__(self, *, digest: str, store: str = "the store") -> None:
+        super().__init__(f"{store} holds no artifact for {digest}", digest=digest, store=store)
+
+
+class ArtifactLostError(StoreError, LookupError):
+    """An artifact that was there when the run was planned is gone, or damaged, when needed.
+
+    `.compute()` and `.run()` plan again by themselves; a user sees this only after three attempts.
+    """
+
+    digest: str
+
+    def __init__(self, *, digest: str, reason: str) -> None:
+        super().__init__(
+            f"the artifact of {digest[:12]} went away during the run ({reason}); run again, "
+            "by .compute() or .run() which plan anew",
+            digest=digest, reason=reason,
+        )  # fmt: skip
+
+
+class FileInputError(SpecError, OSError):
+    """An input file is absent, unreadable, or not the file that was hashed."""
+
+
+class SchedulerError(InvariantError, ConnectionError):
+    """A Dask scheduler does not answer or lost the run."""
+
+
+class InternalError(InvariantError, AssertionError):
+    """A broken promise inside this package; please report it."""
+
+
+def _did_you_mean(name: str, known: Sequence[str]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, known, n=3, cutoff=0.6)
+    if close:
+        return "; did you mean " + " or ".join(map(repr, close)) + "?"
+    if known and len(known) <= 8:
+        return "; there are " + ", ".join(map(repr, sorted(known)))
+    return ""
