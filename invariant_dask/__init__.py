@@ -1,1 +1,62 @@
-"""Deterministic, content-addressed computation on Dask."""
+"""Deterministic, content-addressed computation on Dask.
+
+Write a graph of pure operations, `compile` it, and `.compute()`: nodes are named by what they
+depend on, a store is asked before anything is submitted, and nothing is computed twice.
+
+Names are imported when first used, so that importing the package stays cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from invariant_dask._version import __version__
+
+if TYPE_CHECKING:
+    from invariant_dask.core.files import File
+    from invariant_dask.core.types import ICacheable
+    from invariant_dask.graph.model import Graph, Node, Ref, ref
+    from invariant_dask.ops.registry import OpRegistry, default_registry, op
+    from invariant_dask.ops.types import cacheable
+    from invariant_dask.plan.plan import Decision, Plan
+    from invariant_dask.session import Compiled, Run, compile  # noqa: A004
+    from invariant_dask.store.disk import DiskStore
+    from invariant_dask.store.memory import MemoryStore
+    from invariant_dask.store.null import NullStore
+    from invariant_dask.store.opening import open_store
+
+__all__ = [
+    "Compiled", "Decision", "DiskStore", "File", "Graph", "ICacheable", "MemoryStore", "Node",
+    "NullStore", "OpRegistry", "Plan", "Ref", "Run", "__version__", "cacheable", "compile",
+    "default_registry", "op", "open_store", "ref",
+]  # fmt: skip
+
+_HOMES = {
+    "core.files": ("File",),
+    "core.types": ("ICacheable",),
+    "graph.model": ("Graph", "Node", "Ref", "ref"),
+    "ops.registry": ("OpRegistry", "default_registry", "op"),
+    "ops.types": ("cacheable",),
+    "plan.plan": ("Decision", "Plan"),
+    "session": ("Compiled", "Run", "compile"),
+    "store.disk": ("DiskStore",),
+    "store.memory": ("MemoryStore",),
+    "store.null": ("NullStore",),
+    "store.opening": ("open_store",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -35,12 +35,18 @@ class Hashed:
 
     hash: bytes
 
+    def __repr__(self) -> str:
+        return f"#{self.hash.hex()[:12]}"
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedRef:
     """An upstream node, named by its planned digest, in a planned manifest."""
 
     digest: bytes
+
+    def __repr__(self) -> str:
+        return f"ref {self.digest.hex()[:12]}"
 
 
 def _no_blobs(blob: BlobId, _length: int) -> Buffer:
@@ -109,6 +115,8 @@ def verify(data: bytes, expected: bytes, *, fetch: Fetch) -> Any:
 
 
 class _Decoder:
+    tags: dict[int, Callable[[Any, int], Any]]
+
     def __init__(
         self,
         data: bytes,
@@ -209,7 +217,7 @@ class _Decoder:
         return SealedDict(result) if self.sealed else result
 
     def tagged(self, tag: int, depth: int) -> Any:
-        method = _TAGS.get(tag)
+        method = self.tags.get(tag)
         if method is None:
             self.fail(f"unknown tag {tag}")
             raise AssertionError
@@ -434,3 +442,4 @@ _TAGS: dict[int, Callable[[_Decoder, int], Any]] = {
     enc.TAG_FILE: _Decoder.file,
     enc.TAG_SLOT: _Decoder.slot,
 }
+_Decoder.tags = _TAGS

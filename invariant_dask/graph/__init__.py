@@ -1,0 +1,1 @@
+"""Graphs as people write them: nodes, markers, validation and order. Pure."""

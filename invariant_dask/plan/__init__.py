@@ -1,0 +1,1 @@
+"""From a graph to digests, decisions and reasons. Pure: look-ups and file hashes are injected."""

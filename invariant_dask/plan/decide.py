@@ -1,0 +1,202 @@
+"""Decide what must run: outputs first, and only what they need.
+
+`decide` is a generator without input or output: it yields batches of digests to look up and is
+sent what was found. Rounds are few, because a batch may probe ahead: as many nodes below a miss as
+probes were useful so far, so a chain of any depth takes a logarithmic number of rounds and a hit
+at the root costs one look-up.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Generator, Iterable, Mapping
+from typing import Protocol
+
+from invariant_dask.core.digest import PlannedDigest
+from invariant_dask.plan.plan import Decision, Plan, Reason
+from invariant_dask.plan.program import Program
+
+
+class HasDescriptor(Protocol):
+    """The part of a stored record that planning reads."""
+
+    @property
+    def descriptor(self) -> bytes: ...
+
+
+class Hit(Protocol):
+    """What a store answers for a digest it holds."""
+
+    @property
+    def record(self) -> HasDescriptor: ...
+
+
+Answers = Mapping[bytes, Hit]
+Questions = Generator[list[bytes], Answers, Plan]
+
+
+def decide(
+    program: Program,
+    *,
+    forced: Collection[int] = (),
+    void: Collection[int] = (),
+    lost: Collection[bytes] = (),
+) -> Questions:
+    """Decide what to do with each step of a program.
+
+    Parameters
+    ----------
+    program
+        The compiled graph.
+    forced
+        Steps to run whatever is stored. What depends on them is reused only if they produce what
+        it was made from.
+    void
+        Steps whose planned entry is not to be believed in this run (see `plan.coherence`); they
+        are reused by resolved digest only, and so is what depends on them.
+    lost
+        Planned digests whose artifacts turned out to be gone.
+
+    Yields
+    ------
+    list of bytes
+        Digests to look up; the answer has those that were found.
+
+    Returns
+    -------
+    Plan
+        A decision and a reason for each step.
+    """
+    search = _Search(program, set(forced), set(void), set(lost))
+    yield from search.downwards()
+    yield from search.forwards()
+    return search.plan()
+
+
+class _Search:
+    def __init__(
+        self, program: Program, forced: set[int], void: set[int], lost: set[bytes]
+    ) -> None:
+        self.program = program
+        self.steps = program.steps
+        self.forced = forced
+        self.lost = lost
+        self.found: dict[int, Hit] = {}
+        self.by_resolved: set[int] = set()
+        self.probed: set[int] = set()
+        self.missed: set[int] = set()
+        # Steps that must not be believed by planned digest.
+        self.blocked = forced | void | program.descendants(forced | void)
+
+    def downwards(self) -> Generator[list[bytes], Answers, None]:
+        """Look up planned digests from the outputs on, descending into misses only."""
+        needed = deque(dict.fromkeys(self.program.targets))
+        reached = set(needed)
+        useful = 0
+        while needed:
+            batch = self.ahead(needed, len(needed) + useful)
+            questions = [self.steps[i].planned for i in batch if self.may_ask(i)]
+            answers = (yield questions) if questions else {}
+            self.probed.update(batch)
+            for index in batch:
+                hit = answers.get(self.steps[index].planned)
+                if hit is not None and self.steps[index].planned not in self.lost:
+                    self.found[index] = hit
+            waiting: deque[int] = deque()
+            while needed:
+                index = needed.popleft()
+                if index not in self.probed:
+                    waiting.append(index)
+                elif index not in self.found:
+                    useful += 1
+                    self.missed.add(index)
+                    new = [source for source in self.steps[index].needs if source not in reached]
+                    reached.update(new)
+                    needed.extend(new)
+            needed = waiting
+
+    def ahead(self, needed: Iterable[int], limit: int) -> list[int]:
+        """Return the needed steps, and up to `limit` in all with those below them."""
+        batch = list(needed)
+        taken = set(batch)
+        for index in batch:  # grows while it is walked: breadth first
+            if len(batch) >= limit:
+                break
+            for source in self.steps[index].needs:
+                if source not in taken and source not in self.probed:
+                    taken.add(source)
+                    batch.append(source)
+        return batch
+
+    def may_ask(self, index: int) -> bool:
+        return index not in self.blocked and not self.steps[index].private
+
+    def forwards(self) -> Generator[list[bytes], Answers, None]:
+        """Resolve missed steps whose inputs are stored, and look them up by resolved digest."""
+        users: dict[int, list[int]] = {}
+        for index in self.missed:
+            for source in self.steps[index].inputs:
+                users.setdefault(source, []).append(index)
+        candidates = sorted(self.missed)
+        while candidates:
+            asked: dict[bytes, list[int]] = {}
+            for index in candidates:
+                if self.may_resolve(index):
+                    asked.setdefault(self.resolve(index), []).append(index)
+            answers = (yield list(asked)) if asked else {}
+            fresh = [index for digest in answers for index in asked.get(digest, ())]
+            for digest, hit in answers.items():
+                for index in asked.get(digest, ()):
+                    self.found[index] = hit
+                    self.by_resolved.add(index)
+                    self.missed.discard(index)
+            candidates = sorted({user for index in fresh for user in users.get(index, ())})
+
+    def may_resolve(self, index: int) -> bool:
+        step = self.steps[index]
+        return (
+            index in self.missed
+            and not (step.settled and index not in self.blocked)
+            and not step.private
+            and index not in self.forced
+            and step.planned not in self.lost
+            and all(source in self.found for source in step.inputs)
+        )
+
+    def resolve(self, index: int) -> bytes:
+        step = self.steps[index]
+        return step.resolve([self.found[source].record.descriptor for source in step.inputs])
+
+    def plan(self) -> Plan:
+        """Walk from the outputs through what must run; everything else is pruned."""
+        count = len(self.steps)
+        decisions = [Decision.PRUNED] * count
+        reasons = [Reason.NOT_NEEDED] * count
+        stack = list(self.program.targets)
+        while stack:
+            index = stack.pop()
+            if decisions[index] is not Decision.PRUNED:
+                continue
+            if index in self.found:
+                decisions[index] = Decision.REUSE
+                resolved = index in self.by_resolved
+                reasons[index] = Reason.SAME_INPUTS if resolved else Reason.STORED
+            else:
+                decisions[index] = Decision.RUN
+                stack.extend(self.steps[index].needs)
+        for index, step in enumerate(self.steps):
+            if decisions[index] is Decision.RUN:
+                reasons[index] = self.reason(index, step.planned, decisions)
+        return Plan(self.program, decisions, reasons, self.found, self.by_resolved)
+
+    def reason(self, index: int, planned: PlannedDigest, decisions: list[Decision]) -> Reason:
+        step = self.steps[index]
+        if index in self.forced:
+            return Reason.FORCED
+        if step.private:
+            return Reason.EPHEMERAL
+        if planned in self.lost:
+            return Reason.LOST
+        if any(decisions[source] is Decision.RUN for source in step.inputs):
+            return Reason.FOLLOWS
+        return Reason.NOT_STORED

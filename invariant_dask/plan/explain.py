@@ -1,0 +1,157 @@
+"""Why a node runs: what its manifest has that the nearest stored one has not.
+
+The nearest stored manifest is one of the same op: of the same node id if there is one, and then
+the one with the fewest differences. Differences of a node's own come first; what merely follows
+from a changed input is told apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from invariant_dask.core import manifest
+from invariant_dask.core.manifest import Manifest
+from invariant_dask.plan.plan import Decision, Plan, Reason
+from invariant_dask.plan.program import Program, describe_part
+
+
+class PastNode(Protocol):
+    """The explanatory part of a stored record."""
+
+    @property
+    def node(self) -> str: ...
+
+
+class Past(Protocol):
+    """A stored record, as far as explaining goes."""
+
+    @property
+    def manifest(self) -> bytes: ...
+
+    @property
+    def about(self) -> PastNode: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that differs: what it is, what it was and what it is now, in words."""
+
+    what: str
+    old: str
+    new: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.old} -> {self.new}"
+
+
+Recent = Callable[[str], Sequence[Past]]
+"""Returns the latest stored records of an op."""
+
+
+def explain(plan: Plan, recent: Recent) -> dict[int, tuple[str, ...]]:
+    """Return, for each step that runs, its causes in words: its own first, then what it follows."""
+    past: dict[str, list[tuple[str, Manifest]]] = {}
+    causes: dict[int, tuple[str, ...]] = {}
+    roots: dict[int, frozenset[str]] = {}
+    for index in plan.steps(Decision.RUN):
+        step = plan.program.steps[index]
+        upstream: set[str] = set()
+        for source in step.inputs:
+            upstream |= roots.get(source, frozenset())
+        reason = plan.reasons[index]
+        own: list[str] = []
+        if reason in {Reason.FORCED, Reason.EPHEMERAL, Reason.LOST}:
+            own = [reason.value]
+        else:
+            op = step.bound.op.name
+            if op not in past:
+                past[op] = [(r.about.node, manifest.parse(r.manifest)) for r in recent(op)]
+            own = _own_causes(plan, index, past[op])
+            if not own and reason is Reason.NOT_STORED:
+                own = [reason.value]
+        roots[index] = frozenset({step.node}) if own else frozenset(upstream)
+        follows = [f"follows from {_join(sorted(upstream))}"] if upstream else []
+        causes[index] = tuple(own + follows)
+    return causes
+
+
+def _own_causes(plan: Plan, index: int, past: Sequence[tuple[str, Manifest]]) -> list[str]:
+    step = plan.program.steps[index]
+    if not past:
+        return ["never seen"]
+    current = _descriptors(plan.program, plan, index)
+    names = plan.program.steps[index].node
+    same_node = [kept for node, kept in past if node == names]
+    best = min(
+        (differences(step.bound.identity, current, kept) for kept in same_node or _all(past)),
+        key=len,
+    )
+    if not same_node and len(best) > max(1, len(current) // 2):
+        return ["never seen"]
+    return [str(difference) for difference in best]
+
+
+def _all(past: Sequence[tuple[str, Manifest]]) -> list[Manifest]:
+    return [kept for _, kept in past]
+
+
+def _descriptors(program: Program, plan: Plan, index: int) -> dict[str, bytes | None]:
+    """Return the descriptor of each parameter, or None where it is not known yet."""
+    step = program.steps[index]
+    inputs = [
+        plan.found[source].record.descriptor if source in plan.found else None
+        for source in step.inputs
+    ]
+    if None not in inputs:
+        known = [descriptor for descriptor in inputs if descriptor is not None]
+        return {name: describe_part(payload, known) for name, _, payload in step.parts}
+    result: dict[str, bytes | None] = {}
+    for name, _, payload in step.parts:
+        if type(payload) is int:
+            result[name] = inputs[payload]
+        else:
+            plain = isinstance(payload, bytes) or hasattr(payload, "descriptor")
+            result[name] = describe_part(payload, ()) if plain else None
+    return result
+
+
+def differences(
+    op: bytes, current: Mapping[str, bytes | None], kept: Manifest
+) -> list[Difference]:
+    """Return what differs between a step and a stored manifest, the code first."""
+    found = _op_differences(op, kept) if op != kept.op else []
+    for name, descriptor in current.items():
+        if name not in kept.params:
+            new = "an input" if descriptor is None else manifest.render(descriptor)
+            found.append(Difference(f"parameter {name}", "absent", new))
+        elif descriptor is not None and descriptor != kept.params[name]:
+            old, new = manifest.render(kept.params[name]), manifest.render(descriptor)
+            found.append(Difference(f"parameter {name}", old, new))
+    found.extend(
+        Difference(f"parameter {name}", manifest.render(kept.params[name]), "absent")
+        for name in kept.params
+        if name not in current
+    )
+    return found
+
+
+def _op_differences(op: bytes, kept: Manifest) -> list[Difference]:
+    new, old = manifest.render_value(op), kept.op_value
+    if not (isinstance(new, list) and len(new) == len(old) == 4):
+        return [Difference("op", repr(old), repr(new))]
+    found = []
+    if new[1:3] != old[1:3]:
+        what = {"code": "code", "version": "version"}.get(str(new[1]), "distribution")
+        found.append(Difference(what, str(old[2])[:24], str(new[2])[:24]))
+    for name in sorted({*old[3], *new[3]}):
+        if old[3].get(name) != new[3].get(name):
+            before, after = old[3].get(name, "absent"), new[3].get(name, "absent")
+            found.append(Difference(f"distribution {name}", before, after))
+    return found
+
+
+def _join(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

@@ -1,0 +1,166 @@
+"""A plan: for each step a decision and a reason, and how they read."""
+
+from __future__ import annotations
+
+import html
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from invariant_dask.core.digest import PlannedDigest
+from invariant_dask.plan.program import Program
+
+
+class Decision(Enum):
+    """What happens to a node."""
+
+    RUN = "run"
+    REUSE = "reuse"
+    INLINE = "inline"
+    PRUNED = "pruned"
+
+
+class Reason(Enum):
+    """Why it happens."""
+
+    STORED = "stored"
+    SAME_INPUTS = "same inputs as a stored result"
+    INLINED = "evaluated while compiling"
+    NOT_NEEDED = "nothing that runs needs it"
+    NOT_STORED = "not stored"
+    FOLLOWS = "an input runs"
+    FORCED = "asked to rerun"
+    EPHEMERAL = "not cached"
+    LOST = "its artifact was lost"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedNode:
+    """What a plan says about one node."""
+
+    node: str
+    op: str
+    digest: PlannedDigest | None
+    decision: Decision
+    reason: Reason
+    causes: tuple[str, ...]
+    """In words: what differs from the nearest stored result, or which inputs run."""
+
+
+@dataclass(slots=True)
+class Plan:
+    """A decision for each node of a compiled graph; nothing has run yet.
+
+    A plan is a mapping of node ids to `PlannedNode`; printed, it is a table, and in a notebook an
+    HTML one.
+    """
+
+    program: Program
+    decisions: list[Decision]
+    reasons: list[Reason]
+    found: Mapping[int, Any]
+    """What the store answered, by step."""
+    by_resolved: set[int]
+    """Steps found by resolved digest; their planned entry is still to be written."""
+    causes: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    """In words, by step: what `explain` found."""
+
+    def steps(self, decision: Decision) -> list[int]:
+        """Return the steps with one decision, in topological order."""
+        return [index for index, made in enumerate(self.decisions) if made is decision]
+
+    @property
+    def loads(self) -> list[int]:
+        """Steps that are reused as inputs of what runs."""
+        needed = {source for index in self.steps(Decision.RUN) for source in self._inputs(index)}
+        return sorted(i for i in needed if self.decisions[i] is Decision.REUSE)
+
+    def _inputs(self, index: int) -> tuple[int, ...]:
+        return self.program.steps[index].inputs
+
+    def counts(self) -> dict[Decision, int]:
+        """Return how many nodes get each decision."""
+        counts = Counter(node.decision for node in self.nodes())
+        return {decision: counts.get(decision, 0) for decision in Decision}
+
+    def nodes(self) -> Iterator[PlannedNode]:
+        """Yield what is said about each node, in topological order, inlined ones first."""
+        for node in self.program.inlined:
+            yield PlannedNode(node, "", None, Decision.INLINE, Reason.INLINED, ())
+        for node, index in sorted(self.program.index.items(), key=lambda item: item[1]):
+            step = self.program.steps[index]
+            yield PlannedNode(
+                node,
+                step.bound.op.name,
+                step.planned,
+                self.decisions[index],
+                self.reasons[index],
+                self.causes.get(index, ()),
+            )
+
+    def __getitem__(self, node: str) -> PlannedNode:
+        for planned in self.nodes():
+            if planned.node == node:
+                return planned
+        raise KeyError(node)
+
+    def __iter__(self) -> Iterator[str]:
+        return (planned.node for planned in self.nodes())
+
+    def __len__(self) -> int:
+        return len(self.program.index) + len(self.program.inlined)
+
+    def summary(self) -> str:
+        """Return one line: how much runs, is reused, is not looked at."""
+        counts = self.counts()
+        inline = f", {counts[Decision.INLINE]} inline" if counts[Decision.INLINE] else ""
+        return (
+            f"{counts[Decision.RUN]} to run, {counts[Decision.REUSE]} reused, "
+            f"{counts[Decision.PRUNED]} pruned{inline}"
+        )
+
+    def _rows(self, limit: int) -> tuple[list[tuple[str, ...]], int]:
+        """Return rows to show, what runs first, and how many are left out."""
+        order = {Decision.RUN: 0, Decision.REUSE: 1, Decision.INLINE: 2, Decision.PRUNED: 3}
+        nodes = sorted(self.nodes(), key=lambda node: order[node.decision])
+        rows = [
+            (
+                node.decision.value,
+                node.node,
+                node.op,
+                node.digest.hex()[:12] if node.digest else "",
+                "; ".join(node.causes) or node.reason.value,
+            )
+            for node in nodes[:limit]
+        ]
+        return rows, max(0, len(nodes) - limit)
+
+    def __str__(self) -> str:
+        rows, left_out = self._rows(200)
+        table = [("decision", "node", "op", "digest", "reason"), *rows]
+        widths = [max(len(row[column]) for row in table) for column in range(4)]
+        lines = [
+            "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[4]])
+            for row in table
+        ]
+        if left_out:
+            lines.append(f"... and {left_out} more")
+        return "\n".join([*(line.rstrip() for line in lines), self.summary()])
+
+    def __repr__(self) -> str:
+        return f"<Plan: {self.summary()}>"
+
+    def _repr_html_(self) -> str:
+        rows, left_out = self._rows(500)
+        cells = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+            for row in rows
+        )
+        more = f"<p>... and {left_out} more</p>" if left_out else ""
+        return (
+            f"<p><b>{html.escape(self.summary())}</b></p><table><thead><tr><th>decision</th>"
+            "<th>node</th><th>op</th><th>digest</th><th>reason</th></tr></thead>"
+            f"<tbody>{cells}</tbody></table>{more}"
+        )

@@ -1,0 +1,172 @@
+"""The code of an op, wherever its task runs: found here, or brought along by value.
+
+A task names its op by identity. A process uses a function only after taking that function's own
+identity and finding it equal, once per process; so a worker that still has an older version of a
+module loaded never runs it under a new digest. Own code comes along pickled by value, through
+Dask, never through a store.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cloudpickle
+
+from invariant_dask.core import types
+from invariant_dask.errors import InvariantError, StaleCodeError
+from invariant_dask.ops.fingerprint import distribution_of
+from invariant_dask.ops.identity import identify, reference_of
+from invariant_dask.ops.registry import Op
+from invariant_dask.plan.program import BoundOp
+
+
+@dataclass(frozen=True, slots=True)
+class CodeRef:
+    """Where a task finds its op."""
+
+    name: str
+    identity: bytes
+    implementation: str | None
+    """`module:qualname` of an importable function."""
+    version: str | None
+    requires: tuple[str, ...] | None
+    payload: bytes | None
+    """The function and the own code it reaches, pickled by value; None for installed code."""
+    obstacle: str = ""
+    """Why there is no payload, if there should be one."""
+
+
+_lock = threading.RLock()
+_offered: dict[bytes, Op] = {}
+_ready: dict[bytes, Callable[..., Any]] = {}
+_packed: dict[bytes, CodeRef] = {}
+
+
+def offer(bound: BoundOp) -> None:
+    """Make an op of this process known to the tasks that will run in it."""
+    with _lock:
+        _offered[bound.identity] = bound.op
+
+
+def recheck(bound: BoundOp) -> None:
+    """Raise StaleCodeError if an op is no longer what it was when its graph was compiled."""
+    if bound.op.identity().encode() != bound.identity:
+        msg = (
+            f"op {bound.op.name!r} or code it uses changed since the graph was compiled; "
+            "compile the graph again"
+        )
+        raise StaleCodeError(msg)
+
+
+def reference(bound: BoundOp) -> CodeRef:
+    """Return how tasks find an op; own code is packed by value once per identity."""
+    offer(bound)
+    with _lock:
+        known = _packed.get(bound.identity)
+        if known is None:
+            known = _packed[bound.identity] = _pack(bound)
+        return known
+
+
+def function_of(ref: CodeRef) -> Callable[..., Any]:
+    """Return the function behind a reference.
+
+    Raises
+    ------
+    StaleCodeError
+        If this process has other code under that name and none came along.
+    """
+    found = _ready.get(ref.identity)
+    if found is None:
+        with _lock:
+            found = _ready.get(ref.identity)
+            if found is None:
+                found = _ready[ref.identity] = _find(ref)
+    return found
+
+
+def _pack(bound: BoundOp) -> CodeRef:
+    op = bound.op
+    function = op.function
+    ref = CodeRef(
+        op.name, bound.identity, reference_of(function), op.version, op.requires, None
+    )  # fmt: skip
+    if ref.implementation is not None and distribution_of(function) is not None:
+        return ref  # installed code is installed on workers too, or that is an error
+    code = op.identity().code
+    modules = (function.__module__,) if code is None else code.modules
+    try:
+        payload = _pickle_by_value(function, modules, () if code is None else code.types)
+        return replace(ref, payload=payload)
+    except Exception as error:  # noqa: BLE001  any object can fail to pickle in any way
+        return replace(ref, obstacle=f"{type(error).__name__}: {error}")
+
+
+def _pickle_by_value(
+    function: Callable[..., Any], modules: tuple[str, ...], classes: tuple[type, ...]
+) -> bytes:
+    bindings = [
+        types.TypeBinding(b.cls, b.name, b.identity, b.to_value, b.from_value)
+        for b in map(types.binding_of, classes)
+        if b is not None
+    ]
+    registered = []
+    try:
+        for name in modules:
+            module = sys.modules.get(name)
+            if module is not None and name != "__main__":
+                cloudpickle.register_pickle_by_value(module)
+                registered.append(module)
+        return cloudpickle.dumps((function, bindings))  # type: ignore[no-any-return]
+    finally:
+        for module in registered:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+def _find(ref: CodeRef) -> Callable[..., Any]:
+    offered = _offered.get(ref.identity)
+    if offered is not None:
+        recheck(BoundOp(offered, ref.identity))
+        return offered.function
+    imported, why_not = _import(ref)
+    if imported is not None:
+        return imported
+    if ref.payload is None:
+        cure = (
+            f"it could not be sent along ({ref.obstacle}); make its module importable on workers"
+            if ref.obstacle
+            else "install the same version on the workers, or restart them"
+        )
+        msg = f"op {ref.name!r}: this worker has no matching code ({why_not}); {cure}"
+        raise StaleCodeError(msg)
+    # The payload came with the task, through Dask, as the graph itself did.
+    function, bindings = pickle.loads(ref.payload)  # noqa: S301
+    for binding in bindings:
+        types.adopt(binding)
+    return function  # type: ignore[no-any-return]
+
+
+def _import(ref: CodeRef) -> tuple[Callable[..., Any] | None, str]:
+    """Return the importable function if it is the same code, else None and why it is not."""
+    if ref.implementation is None:
+        return None, "it is not importable"
+    module_name, _, qualname = ref.implementation.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+        for part in qualname.split("."):
+            found = getattr(found, part)
+        identity = identify(ref.name, found, version=ref.version, requires=ref.requires)
+    except (ImportError, AttributeError, InvariantError) as error:
+        return None, f"{type(error).__name__}: {error}"
+    if identity.encode() != ref.identity:
+        return None, f"{ref.implementation} is another version here"
+    if ref.version is not None and ref.payload is not None:
+        # A declared version says nothing about which code is loaded here; the task's own does.
+        return None, "its version is declared, and its code came along"
+    return found, ""

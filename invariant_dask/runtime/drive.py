@@ -1,0 +1,206 @@
+"""Drive a Dask graph on whatever scheduler there is, and report outcomes as they come.
+
+Two kinds: a *local* one is a Dask `get` function in this process (or its pool), a *cluster* is
+reached through a distributed client. Both return handles.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+import dask
+from dask.callbacks import Callback
+
+from invariant_dask.errors import SchedulerError, StoreNotSharedError
+from invariant_dask.runtime.graph import DaskGraph
+from invariant_dask.runtime.handle import Handle, Outcome
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from invariant_dask.store.base import Store
+
+
+
+class Report(Protocol):
+    """Called with the planned digest in hex and the outcome of each node that a task produced.
+
+    `run` is given where several runs may announce on one channel.
+    """
+
+    def __call__(self, digest: str, outcome: Outcome, run: str | None = None) -> None: ...
+
+
+class Scheduler(Protocol):
+    """Somewhere to run Dask graphs."""
+
+    reports_by_event: bool
+
+    def prepare(self, store: Store) -> None: ...
+
+    def known(self, keys: Sequence[str]) -> set[str]: ...
+
+    def execute(self, graph: DaskGraph, keys: list[str], report: Report | None) -> list[Handle]: ...
+
+    def close(self) -> None: ...
+
+
+class GraphForgottenError(Exception):
+    """The scheduler forgot a key that the graph relied on; planning anew cures it."""
+
+
+class LocalScheduler:
+    """A Dask `get` function: synchronous, threads or processes."""
+
+    reports_by_event = False
+
+    def __init__(self, get: Callable[..., Any], options: dict[str, Any] | None = None) -> None:
+        self.get = get
+        self.options = options or {}
+
+    def prepare(self, store: Store) -> None:
+        import dask.multiprocessing
+
+        if self.get is dask.multiprocessing.get and store.is_process_local:
+            msg = (
+                f"{store!r} lives in this process, and the processes scheduler runs tasks in "
+                "others; use a DiskStore, or scheduler='threads'"
+            )
+            raise StoreNotSharedError(msg)
+
+    def known(self, keys: Sequence[str]) -> set[str]:  # noqa: ARG002  the same for all schedulers
+        return set()
+
+    def execute(self, graph: DaskGraph, keys: list[str], report: Report | None) -> list[Handle]:
+        def posttask(_key: str, result: Any, *_rest: object) -> None:
+            if report is not None and isinstance(result, Handle):
+                report(result.planned.hex(), result.outcome)
+
+        try:
+            with Callback(posttask=posttask):
+                return list(self.get(graph, keys, **self.options))
+        except Exception as error:
+            # The processes scheduler wraps what it cannot raise with the original type alone.
+            original = getattr(error, "exception", None)
+            if isinstance(original, Exception):
+                raise original from error
+            raise
+
+    def close(self) -> None:
+        pass
+
+
+class ClusterScheduler:
+    """A distributed scheduler, through a client."""
+
+    reports_by_event = True
+
+    def __init__(self, client: Client, owned: bool = False) -> None:
+        self.client = client
+        self.owned = owned
+        self.salt = b""
+        self._erred: list[str] = []
+
+    def prepare(self, store: Store) -> None:
+        """Check that workers see the store, and keep off the keys of those who use another."""
+        from invariant_dask.runtime import sharing
+
+        sharing.check_shared(self.client, store)
+        self.salt = sharing.domain_salt(self.client, store)
+
+    def known(self, keys: Sequence[str]) -> set[str]:
+        """Return the keys the scheduler holds healthily; erred ones will be tried again."""
+        if not keys:
+            return set()
+        states = self.client.sync(self.client.scheduler.get_task_status, keys=list(keys))
+        self._erred = [key for key, state in states.items() if state == "erred"]
+        healthy = {"memory", "processing", "waiting", "queued", "no-worker"}
+        return {key for key, state in states.items() if state in healthy}
+
+    def execute(self, graph: DaskGraph, keys: list[str], report: Report | None) -> list[Handle]:
+        from dask._expr import LLGExpr
+        from distributed.client import FutureCancelledError
+
+        from invariant_dask.runtime.sharing import listening
+
+        # The token spares Dask from hashing every task; it only has to be unique.
+        expr = LLGExpr(graph, _determ_token=uuid.uuid4().hex)
+        futures: list[Any] = []
+        quiet = {"distributed.admin.large-graph-warning-threshold": "1GiB"}
+        try:
+            with listening(self.client, report), dask.config.set(quiet):
+                futures = self.client.get(expr, keys, sync=False)
+                again = [future for future in futures if future.key in self._erred]
+                if again:
+                    self.client.retry(again)
+                return list(self.client.gather(futures))
+        except FutureCancelledError as error:
+            if "lost dependencies" in str(error):
+                raise GraphForgottenError(str(error)) from error
+            msg = f"the scheduler cancelled the run: {error}"
+            raise SchedulerError(msg) from error
+        finally:
+            # A future left alive would pin the key in this client's eyes as cancelled.
+            for future in futures:
+                future.release()
+
+    def close(self) -> None:
+        if self.owned:
+            self.client.close()
+
+
+@contextmanager
+def scheduler_for(chosen: Any, options: dict[str, Any]) -> Iterator[Scheduler]:
+    """Yield the scheduler that a user means.
+
+    Parameters
+    ----------
+    chosen
+        None for what Dask would use, a Dask scheduler name, an address, a client or a cluster.
+    options
+        Further arguments for a local `get`, such as `num_workers`.
+
+    Raises
+    ------
+    SchedulerError
+        If a scheduler does not answer.
+    """
+    scheduler = _find(chosen, options)
+    try:
+        yield scheduler
+    finally:
+        scheduler.close()
+
+
+def _find(chosen: Any, options: dict[str, Any]) -> Scheduler:
+    if isinstance(chosen, str) and ":" in chosen:
+        return ClusterScheduler(connect(chosen), owned=True)
+    if hasattr(chosen, "scheduler_address") and not hasattr(chosen, "get"):
+        return ClusterScheduler(connect(chosen), owned=True)
+    if chosen == "sync":
+        chosen = "synchronous"
+    get = dask.base.get_scheduler(scheduler=chosen) or dask.threaded.get
+    client = getattr(get, "__self__", None)
+    if client is not None and hasattr(client, "scheduler"):
+        return ClusterScheduler(client)
+    return LocalScheduler(get, options)
+
+
+def connect(address: Any, timeout: str = "10s") -> Client:
+    """Return a client of the scheduler at an address, or of a cluster object.
+
+    Raises
+    ------
+    SchedulerError
+        If nothing answers there in time.
+    """
+    from distributed import Client
+
+    try:
+        return Client(address, timeout=timeout, set_as_default=False)
+    except (OSError, ValueError) as error:
+        msg = f"no Dask scheduler answers at {address}: {error}"
+        raise SchedulerError(msg) from error

@@ -1,0 +1,58 @@
+"""Failures of ops, told so that they survive the way back to the client."""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+
+from invariant_dask.core.digest import PlannedDigest
+from invariant_dask.errors import NotCacheableError, OpFailedError, OpResultError
+
+
+def op_failed(
+    node: str, op: str, planned: PlannedDigest, error: BaseException
+) -> OpFailedError:
+    """Return the error to raise for an exception of an op, with the cause if it can travel."""
+    failed = OpFailedError(
+        node=node,
+        op=op,
+        digest=planned.hex(),
+        cause_type=type(error).__name__,
+        cause_text=_text(error),
+        traceback_text="".join(_format(error)),
+    )
+    if isinstance(error, Exception) and _travels(error):
+        failed.__cause__ = error
+    return failed
+
+
+def op_returned(
+    node: str, op: str, planned: PlannedDigest, error: NotCacheableError
+) -> OpResultError:
+    """Return the error to raise for a result that cannot be an artifact."""
+    text = f"a value that cannot be an artifact: {error}"
+    return OpResultError(
+        node=node, op=op, digest=planned.hex(), cause_type="NotCacheableError", cause_text=text
+    )
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error) or repr(error)
+    except Exception as broken:  # noqa: BLE001  an exception's own __str__ may fail in any way
+        return f"(its message cannot be shown: {type(broken).__name__})"
+
+
+def _format(error: BaseException) -> list[str]:
+    # The first frame is ours and says nothing to the author of the op.
+    frames = error.__traceback__.tb_next if error.__traceback__ else None
+    return traceback.format_exception(type(error), error, frames)
+
+
+def _travels(error: BaseException) -> bool:
+    """Whether an exception can be pickled and, what many forget, unpickled."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301  our own bytes
+    except Exception:  # noqa: BLE001  pickling runs the exception's own code
+        return False
+    return True

@@ -1,0 +1,128 @@
+"""Artifact handles: what a task returns instead of a bare value.
+
+A handle knows the descriptor of its artifact, so consumers can resolve their manifests without
+the bytes, and it carries or can fetch the encoded artifact. It holds bytes, never live objects:
+every consumer decodes values of its own, so nobody can change what another one sees.
+"""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from invariant_dask.core.decode import decode, verify
+from invariant_dask.core.digest import ArtifactHash, BlobId, PlannedDigest
+from invariant_dask.core.encode import hash_of_descriptor
+from invariant_dask.errors import ArtifactLostError
+from invariant_dask.store.opening import StoreRef
+from invariant_dask.store.record import Record
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+SCALAR_LIMIT = 128
+
+
+class Recipe(Protocol):
+    """How to make an artifact again, should it be gone when it is needed."""
+
+    def remake(self) -> Handle: ...
+
+    def shortened(self, levels: int) -> Recipe | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What happened to a node, for reports: `ran`, `stored` or `same inputs`."""
+
+    kind: str
+    nanoseconds: int = 0
+    worker: str = ""
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Handle:
+    """An artifact by descriptor, with its bytes or the record to fetch them by."""
+
+    planned: PlannedDigest
+    descriptor: bytes
+    kind: str
+    size: int
+    outcome: Outcome
+    store: StoreRef
+    record: Record | None = None
+    storage: bytes | None = None
+    blobs: dict[BlobId, Buffer] = field(default_factory=dict)
+    recipe: Recipe | None = None
+
+    @property
+    def hash(self) -> ArtifactHash:
+        """The stable hash of the artifact."""
+        return hash_of_descriptor(self.descriptor)
+
+    def loaded(self) -> Handle:
+        """Return a handle that has the bytes.
+
+        Raises
+        ------
+        ArtifactLostError
+            If the bytes are gone or damaged, and there is no recipe to make them again.
+        """
+        if self.storage is not None:
+            return self
+        assert self.record is not None
+        try:
+            storage, blobs = self.store.open().fetch(self.record)
+        except ArtifactLostError as error:
+            if self.recipe is None:
+                raise ArtifactLostError(digest=self.planned.hex(), reason=str(error)) from error
+            return self.recipe.remake().loaded()
+        return replace(self, storage=storage, blobs=blobs)
+
+    def value(self, *, sealed: bool = False) -> Any:
+        """Return the artifact as a value of the caller's own; `sealed` ones refuse to change."""
+        handle = self.loaded()
+        assert handle.storage is not None
+        return decode(
+            handle.storage, fetch=lambda blob, _length: handle.blobs[blob], sealed=sealed
+        )
+
+    def verified(self) -> Any:
+        """Return the sealed value after checking it against the hash once more."""
+        handle = self.loaded()
+        assert handle.storage is not None
+        return verify(
+            handle.storage, handle.hash, fetch=lambda blob, _length: handle.blobs[blob]
+        )
+
+    def light(self) -> Handle:
+        """Return the same handle without bytes, if they can be fetched again."""
+        if self.record is None or self.storage is None:
+            return self
+        return replace(self, storage=None, blobs={})
+
+    def __sizeof__(self) -> int:
+        held = sum(memoryview(data).nbytes for data in self.blobs.values())
+        return 400 + len(self.storage or b"") + held
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        buffers: dict[BlobId, Any] = dict(self.blobs)
+        if protocol >= 5:
+            # Out of band: large buffers travel between workers without a copy on this side.
+            buffers = {blob: pickle.PickleBuffer(data) for blob, data in self.blobs.items()}
+        else:
+            buffers = {blob: bytes(memoryview(data)) for blob, data in self.blobs.items()}
+        recipe = self.recipe.shortened(8) if self.recipe is not None else None
+        return _receive, (
+            self.planned, self.descriptor, self.kind, self.size, self.outcome, self.store,
+            self.record, self.storage, buffers, recipe,
+        )  # fmt: skip
+
+
+def _receive(*fields: Any) -> Handle:
+    *rest, blobs, recipe = fields
+    # What arrives may be a view of a receive buffer that others can write to; bytes cannot change.
+    kept = {blob: data if type(data) is bytes else bytes(data) for blob, data in blobs.items()}
+    return Handle(*rest, kept, recipe)

@@ -1,0 +1,111 @@
+"""Plan against a store: ask what `plan.decide` wants to know, and make the result consistent."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from invariant_dask.core.digest import ArtifactHash
+from invariant_dask.errors import InternalError
+from invariant_dask.plan import coherence
+from invariant_dask.plan.decide import decide
+from invariant_dask.plan.explain import explain
+from invariant_dask.plan.plan import Decision, Plan
+from invariant_dask.plan.program import Program
+from invariant_dask.store.base import Store
+
+
+def make_plan(
+    program: Program,
+    store: Store,
+    *,
+    forced: Collection[int] = (),
+    void: Collection[int] = (),
+    lost: Collection[bytes] = (),
+) -> tuple[Plan, set[int]]:
+    """Return a plan, and the steps whose planned entries were found to be void.
+
+    Parameters
+    ----------
+    program
+        The compiled graph.
+    store
+        Where to look.
+    forced, void, lost
+        As for `plan.decide.decide`.
+    """
+    distrusted = set(void)
+    while True:
+        plan = _ask(program, store, forced, distrusted, lost)
+        entries = {
+            index: plan.found[index].entry
+            for index in plan.steps(Decision.REUSE)
+            if plan.found[index].entry is not None
+        }
+        wrong = coherence.contradictions(plan, coherence.used_hashes(plan), entries) - distrusted
+        if not wrong:
+            return plan, distrusted
+        distrusted |= wrong
+
+
+def _ask(
+    program: Program,
+    store: Store,
+    forced: Collection[int],
+    void: Collection[int],
+    lost: Collection[bytes],
+) -> Plan:
+    questions = decide(program, forced=forced, void=void, lost=lost)
+    try:
+        batch = next(questions)
+        while True:
+            batch = questions.send(store.lookup(batch))
+    except StopIteration as done:
+        plan = done.value
+        if not isinstance(plan, Plan):
+            raise InternalError("planning ended without a plan") from None
+        return plan
+
+
+def claim_resolved(plan: Plan, store: Store, writer: str) -> None:
+    """Write the planned entries of steps that were found by resolved digest."""
+    steps = plan.program.steps
+    for index in plan.by_resolved:
+        inputs = [
+            (steps[source].planned, plan.found[source].record.hash)
+            for source in steps[index].inputs
+        ]
+        store.claim(steps[index].planned, plan.found[index].record, inputs, writer=writer)
+
+
+def add_causes(plan: Plan, store: Store) -> Plan:
+    """Explain what runs, from the store's records."""
+    if not plan.causes:
+        plan.causes = explain(plan, lambda op: store.recent(op, 50))
+    return plan
+
+
+def incoherent_after(plan: Plan, store: Store) -> set[int]:
+    """Return the steps that must not be believed, now that everything that had to run has run."""
+    ran = plan.steps(Decision.RUN)
+    steps = plan.program.steps
+    watched = {source for i in plan.steps(Decision.REUSE) for source in steps[i].inputs}
+    between = coherence.suspects(plan, ran)
+    if not between and watched.isdisjoint(ran):
+        return set()
+    asked = [*ran, *between]
+    answers = store.lookup([steps[index].planned for index in asked])
+    hashes: dict[int, ArtifactHash] = coherence.used_hashes(plan)
+    entries = {
+        index: plan.found[index].entry
+        for index in plan.steps(Decision.REUSE)
+        if plan.found[index].entry is not None
+    }
+    for index in ran:
+        found = answers.get(steps[index].planned)
+        if found is not None:
+            hashes[index] = found.record.hash
+    for index in between:
+        found = answers.get(steps[index].planned)
+        if found is not None and found.entry is not None:
+            entries[index] = found.entry
+    return coherence.contradictions(plan, hashes, entries)

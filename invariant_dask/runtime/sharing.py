@@ -1,0 +1,114 @@
+"""What a client agrees on with a cluster: one store that all see, one listener for outcomes.
+
+A scheduler is one store and trust domain. The first user pins it in the scheduler's metadata;
+whoever comes with another store works under salted keys, so that neither is handed results that
+only the other's store has.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from invariant_dask.core.digest import sha256
+from invariant_dask.errors import StoreNotSharedError
+from invariant_dask.runtime.handle import Outcome
+from invariant_dask.runtime.task import TOPIC
+from invariant_dask.store.opening import StoreRef
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from invariant_dask.store.base import Store
+
+_checked: WeakKeyDictionary[Any, dict[str, frozenset[str]]] = WeakKeyDictionary()
+_reports: WeakKeyDictionary[Any, list[Any]] = WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def check_shared(client: Client, store: Store) -> None:
+    """Open the client's store on every worker that was not asked yet.
+
+    Raises
+    ------
+    StoreNotSharedError
+        If a worker does not see it; nothing was submitted.
+    """
+    ref = store.ref()
+    workers = frozenset(client.scheduler_info(n_workers=-1)["workers"])
+    seen = _checked.setdefault(client, {})
+    fresh = workers - seen.get(ref.token, frozenset())
+    if not fresh:
+        return
+    answers = client.run(_try_to_open, ref, workers=sorted(fresh))
+    refusals = {worker: answer for worker, answer in answers.items() if answer}
+    if refusals:
+        worker, reason = sorted(refusals.items())[0]
+        msg = f"worker {worker} does not see the store of this client: {reason}"
+        raise StoreNotSharedError(msg)
+    seen[ref.token] = workers
+
+
+def _try_to_open(ref: StoreRef) -> str:
+    from invariant_dask.errors import StoreError
+
+    try:
+        ref.open()
+    except StoreError as error:
+        return str(error)
+    return ""
+
+
+def domain_salt(client: Client, store: Store) -> bytes:
+    """Return nothing for the store that the scheduler is pinned to, else a salt for its keys."""
+    name = ["invariant-dask", "store"]
+    pinned = client.get_metadata(name, default=None)
+    if pinned is None:
+        client.set_metadata(name, store.url)
+        pinned = store.url
+    if pinned == store.url:
+        return b""
+    warnings.warn(
+        f"this scheduler works with the store {pinned}; with {store.url}, tasks get keys of "
+        "their own and share nothing with other users of the scheduler",
+        stacklevel=2,
+    )
+    return sha256(store.url.encode()).digest()
+
+
+@contextmanager
+def listening(client: Client, report: Any) -> Iterator[None]:
+    """Pass outcomes that workers announce on to `report`, for the length of a block."""
+    if report is None:
+        yield
+        return
+    with _lock:
+        listeners = _reports.get(client)
+        if listeners is None:
+            listeners = _reports[client] = []
+            client.subscribe_topic(TOPIC, _dispatcher(listeners))
+        listeners.append(report)
+    try:
+        yield
+    finally:
+        with _lock:
+            listeners.remove(report)
+
+
+def _dispatcher(listeners: list[Any]) -> Any:
+    def dispatch(event: tuple[float, dict[str, Any]]) -> None:
+        _, message = event
+        outcome = Outcome(
+            str(message["kind"]),
+            int(message["nanoseconds"]),
+            str(message.get("worker", "")),
+            int(message["attempts"]),
+        )
+        for listener in list(listeners):
+            listener(str(message["digest"]), outcome, run=message["run"])
+
+    return dispatch

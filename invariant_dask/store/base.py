@@ -1,0 +1,537 @@
+"""What every store does, on top of the few things that a back end must be able to do with bytes.
+
+Looking up, publishing and fetching live here, once: so no back end can forget to verify. A back
+end only keeps entries under digests and blobs under their ids, and never looks into either.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from weakref import WeakValueDictionary
+
+from invariant_dask.core import manifest as manifests
+from invariant_dask.core.decode import decode
+from invariant_dask.core.digest import (
+    DIGEST_SIZE,
+    ArtifactHash,
+    BlobId,
+    PlannedDigest,
+    ResolvedDigest,
+    blob_id,
+)
+from invariant_dask.core.encode import INLINE_LIMIT, Encoded, encode
+from invariant_dask.errors import (
+    ArtifactLostError,
+    ArtifactNotFoundError,
+    IntegrityError,
+    SpecError,
+    StoreNotSharedError,
+    StoreUnavailableError,
+    UnknownTypeError,
+)
+from invariant_dask.store.record import (
+    About,
+    EntryRow,
+    Found,
+    PlannedEntry,
+    Record,
+    check_artifact,
+    kind_of,
+    parse_entry,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+logger = logging.getLogger("invariant_dask.store")
+
+_HEX_DIGEST = re.compile(r"(?:^|[^0-9a-f])([0-9a-f]{64})$")
+_PUBLISH_ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStats:
+    """What a store did in this process since it was opened, or since `reset_stats`."""
+
+    hits: int = 0
+    """Digests looked up and found."""
+    misses: int = 0
+    """Digests looked up and not found, damaged ones included."""
+    puts: int = 0
+    """Artifacts published."""
+    fetches: int = 0
+    """Artifacts read."""
+    bytes_read: int = 0
+    """Bytes of the artifacts read."""
+    bytes_written: int = 0
+    """Bytes of the entries and artifacts published."""
+    quarantined: int = 0
+    """Damaged entries and blobs that were set aside."""
+    evicted: int = 0
+    """Entries that had to make room."""
+
+
+class Store(ABC):
+    """A place for records and blobs.
+
+    Notes
+    -----
+    Every method may be called from several threads at once. Each raises `StoreUnavailableError`
+    when the place cannot be read or written. To make a store of your own, implement the methods
+    whose names begin with an underscore and run `invariant_dask.testing.StoreContract` on it.
+    """
+
+    kind: ClassVar[str]
+    """The name under which `StoreRef` finds the opener."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._counts_lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.url!r})"
+
+    # --- what a back end does ---
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """What `open_store` takes to open the same place again."""
+
+    @property
+    def is_process_local(self) -> bool:
+        """Whether no other process can ever see what is in here."""
+        return False
+
+    @abstractmethod
+    def _token(self) -> str:
+        """Return the proof by which another process knows that it sees the same place."""
+
+    @abstractmethod
+    def _read_entries(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Return the entries that are there, unverified."""
+
+    @abstractmethod
+    def _write_entries(self, rows: Sequence[EntryRow]) -> bool:
+        """Write entries in this order, each whole or not at all, replacing older ones.
+
+        Returns False, with nothing written, if a blob that a row names went away meanwhile.
+        """
+
+    @abstractmethod
+    def _delete_entries(self, digests: Sequence[bytes]) -> int:
+        """Remove entries and return how many were there."""
+
+    @abstractmethod
+    def _delete_op(self, op: str) -> int:
+        """Remove all entries of an op and return how many there were."""
+
+    @abstractmethod
+    def _recent(self, op: str, limit: int) -> list[tuple[bytes, bytes]]:
+        """Return digest and entry of the latest records of an op, newest first."""
+
+    @abstractmethod
+    def _read_blob(self, blob: BlobId, length: int) -> Buffer | None:
+        """Return what is kept under a blob id, unverified and never to change."""
+
+    @abstractmethod
+    def _write_blobs(self, blobs: Mapping[BlobId, Buffer]) -> None:
+        """Keep blobs, each visible only when whole; those already there may be left alone."""
+
+    @abstractmethod
+    def _has_blobs(self, blobs: Collection[tuple[BlobId, int]]) -> set[BlobId]:
+        """Return which of these blobs are there, with that length."""
+
+    @abstractmethod
+    def _quarantine_entry(self, digest: bytes, data: bytes) -> None:
+        """Set a damaged entry aside, unless it was replaced since it was read."""
+
+    @abstractmethod
+    def _quarantine_blob(self, blob: BlobId) -> None:
+        """Set a damaged blob aside."""
+
+    def _mark_used(self, digests: Sequence[bytes]) -> None:
+        """Note that entries were asked for, where that decides what is evicted."""
+
+    def close(self) -> None:
+        """Let go of files and connections; using the store again takes them again."""
+
+    # --- looking up ---
+
+    def lookup(self, digests: Iterable[bytes]) -> dict[bytes, Found]:
+        """Return what is stored under planned or resolved digests; absent ones are left out.
+
+        An entry that is damaged, that points nowhere, or whose blobs are gone counts as absent.
+
+        Notes
+        -----
+        One batched read, one more for the records that planned entries point to, and one check
+        that blobs are there. No artifact is read.
+        """
+        wanted = list(dict.fromkeys(digests))
+        if not wanted:
+            return {}
+        found = self._with_blobs(self._resolve(wanted))
+        self._count(hits=len(found), misses=len(wanted) - len(found))
+        if found:
+            used = [digest for digest in wanted if digest in found]
+            used += [f.record.resolved for f in found.values() if f.entry is not None]
+            self._mark_used(used)
+        return found
+
+    def exists(self, digest: bytes) -> bool:
+        """Return whether an artifact is stored under a planned or resolved digest."""
+        return digest in self.lookup([digest])
+
+    def _resolve(self, wanted: Sequence[bytes]) -> dict[bytes, Found]:
+        entries = self._parse(self._read_entries(wanted))
+        targets = {
+            entry.resolved for entry in entries.values() if type(entry) is PlannedEntry
+        }.difference(entries)
+        if targets:
+            entries.update(self._parse(self._read_entries(list(targets))))
+        found = {}
+        for digest in wanted:
+            entry = entries.get(digest)
+            if type(entry) is Record:
+                found[digest] = Found(entry, None)
+            elif type(entry) is PlannedEntry:
+                record = entries.get(entry.resolved)
+                # Another hash means that an op gave two results and the claim is about the other.
+                if type(record) is Record and record.hash == entry.hash:
+                    found[digest] = Found(record, entry)
+        return found
+
+    def _with_blobs(self, found: dict[bytes, Found]) -> dict[bytes, Found]:
+        parts = {part for each in found.values() for part in each.record.parts}
+        if not parts:
+            return found
+        there = self._has_blobs(parts)
+        return {
+            digest: each
+            for digest, each in found.items()
+            if all(blob in there for blob, _ in each.record.parts)
+        }
+
+    def _parse(self, rows: Mapping[bytes, bytes]) -> dict[bytes, Record | PlannedEntry]:
+        entries = {}
+        for digest, data in rows.items():
+            try:
+                entries[digest] = parse_entry(digest, data)
+            except IntegrityError as error:
+                self._set_entry_aside(digest, data, error)
+        return entries
+
+    # --- publishing ---
+
+    def publish(
+        self,
+        encoded: Encoded,
+        manifest: bytes,
+        *,
+        kind: str,
+        about: About,
+        planned: PlannedDigest | None = None,
+        inputs: Sequence[tuple[PlannedDigest, ArtifactHash]] = (),
+    ) -> Record:
+        """Store an artifact: its blobs first, then its record, then the planned entry.
+
+        When this returns, killing this process loses nothing of it.
+
+        Parameters
+        ----------
+        encoded
+            The artifact.
+        manifest
+            The resolved manifest; its digest is what the record is stored under.
+        kind
+            The name of the artifact's type, for people.
+        about
+            What explains the record.
+        planned
+            The planned digest that asked for it.
+        inputs
+            Planned digest and stable hash of what the op was given.
+        """
+        if not about.created:
+            about = replace(about, created=time.time_ns())
+        resolved = ResolvedDigest(manifests.digest(manifest))
+        blobs: dict[BlobId, Buffer] = dict(encoded.blobs)
+        listed = tuple(sorted((blob, len(data)) for blob, data in encoded.blobs.items()))
+        storage: bytes | None = encoded.storage
+        storage_blob = None
+        if len(encoded.storage) > INLINE_LIMIT:
+            storage, storage_blob = None, (blob_id(encoded.storage), len(encoded.storage))
+            blobs[storage_blob[0]] = encoded.storage
+        record = Record(
+            resolved, manifest, encoded.hash, encoded.descriptor, kind, encoded.size,
+            storage, storage_blob, listed, about.to_bytes(),
+        )  # fmt: skip
+        data = record.to_bytes()
+        rows = [EntryRow(resolved, data, about.op, about.created, None, tuple(blobs))]
+        if planned is not None and planned != resolved:
+            rows.append(_planned_row(planned, record, inputs, about))
+        self._publish(blobs, rows)
+        written = sum(map(len, encoded.blobs.values())) + sum(len(row.data) for row in rows)
+        self._count(puts=1, bytes_written=written)
+        return record
+
+    def _publish(self, blobs: Mapping[BlobId, Buffer], rows: Sequence[EntryRow]) -> None:
+        for _ in range(_PUBLISH_ATTEMPTS):
+            if blobs:
+                self._write_blobs(blobs)
+            if self._write_entries(rows):
+                return
+        msg = f"{self.url}: blobs are removed as fast as they are written; is the size limit tiny?"
+        raise StoreUnavailableError(msg)
+
+    def claim(
+        self,
+        planned: PlannedDigest,
+        record: Record,
+        inputs: Sequence[tuple[PlannedDigest, ArtifactHash]],
+        writer: str = "",
+    ) -> None:
+        """Write the planned entry that connects a planned digest with a stored record."""
+        if planned != record.resolved:
+            about = About(record.about.op, writer=writer, created=time.time_ns())
+            self._write_entries([_planned_row(planned, record, inputs, about)])
+
+    def put(self, manifest: bytes, value: object) -> Record:
+        """Store a value under a manifest.
+
+        Raises
+        ------
+        NotCacheableError
+            If the value has no canonical form; it is a TypeError.
+        EncodingError
+            If `manifest` is not one.
+        """
+        name = manifests.parse(manifest).op_value[0]
+        encoded = encode(value)
+        return self.publish(encoded, manifest, kind=kind_of(value), about=About(str(name)))
+
+    def write_blob(self, data: Buffer) -> BlobId:
+        """Keep bytes that belong to no record, such as an input file's, and return their id."""
+        blob = blob_id(data)
+        self._write_blobs({blob: data})
+        self._count(bytes_written=memoryview(data).nbytes)
+        return blob
+
+    # --- reading ---
+
+    def get(self, digest: bytes | str) -> Any:
+        """Return the sealed value stored under a planned or resolved digest.
+
+        Parameters
+        ----------
+        digest
+            Raw, in hexadecimal, or a Dask key that ends in it.
+
+        Raises
+        ------
+        ArtifactNotFoundError
+            If nothing is stored there, or what is there is damaged; it is a KeyError.
+        SpecError
+            If `digest` is not one.
+        """
+        raw = _parse_digest(digest)
+        found = self.lookup([raw]).get(raw)
+        if found is None:
+            raise ArtifactNotFoundError(digest=raw.hex(), store=self.url)
+        try:
+            storage, blobs = self.fetch(found.record)
+        except ArtifactLostError as error:
+            raise ArtifactNotFoundError(digest=raw.hex(), store=self.url) from error
+        return decode(storage, fetch=lambda blob, _: blobs[blob], sealed=True)
+
+    def fetch(self, record: Record) -> tuple[bytes, dict[BlobId, Buffer]]:
+        """Return the verified storage form and blobs of a stored artifact.
+
+        Raises
+        ------
+        ArtifactLostError
+            If any of it is gone, or was damaged and is now set aside.
+        UnknownTypeError
+            If verifying it takes a type that is not registered here.
+        """
+        storage = record.storage
+        if storage is None:
+            assert record.storage_blob is not None
+            data = self._fetch_blob(record, *record.storage_blob)
+            storage = data if type(data) is bytes else bytes(data)
+        blobs = {blob: self._fetch_blob(record, blob, length) for blob, length in record.blobs}
+        try:
+            check_artifact(record, storage, blobs)
+        except UnknownTypeError:
+            raise
+        except IntegrityError as error:
+            self._set_entry_aside(record.resolved, record.to_bytes(), error)
+            _lost(record, "its bytes are not what its hash says", error)
+        self._count(fetches=1, bytes_read=record.size)
+        return storage, blobs
+
+    def _fetch_blob(self, record: Record, blob: BlobId, length: int) -> Buffer:
+        data = self._verified_blob(blob, length)
+        if data is None:
+            _lost(record, f"blob {blob.hex()[:12]} is gone or damaged")
+        return data
+
+    def read_blob(self, blob: BlobId, length: int) -> Buffer | None:
+        """Return verified bytes by their id, or None if they are not there or were damaged."""
+        data = self._verified_blob(blob, length)
+        if data is not None:
+            self._count(bytes_read=length)
+        return data
+
+    def _verified_blob(self, blob: BlobId, length: int) -> Buffer | None:
+        data = self._read_blob(blob, length)
+        if data is None:
+            return None
+        if memoryview(data).nbytes == length and blob_id(data) == blob:
+            return data
+        logger.warning("%s: blob %s is damaged and set aside", self.url, blob.hex())
+        self._quarantine_blob(blob)
+        self._count(quarantined=1)
+        return None
+
+    def recent(self, op: str, limit: int = 50) -> list[Record]:
+        """Return the latest records of an op, newest first; their blobs may be gone."""
+        records = []
+        for digest, data in self._recent(op, limit):
+            try:
+                records.append(Record.from_bytes(digest, data))
+            except IntegrityError as error:
+                self._set_entry_aside(digest, data, error)
+        return records
+
+    # --- forgetting ---
+
+    def invalidate(self, what: str | bytes) -> int:
+        """Forget what is stored for an op or a digest, and return how many entries that were.
+
+        Parameters
+        ----------
+        what
+            The name of an op; or a digest, raw, in hexadecimal or as a Dask key. Forgetting a
+            planned digest forgets the record that it points to as well.
+        """
+        if isinstance(what, str) and not _HEX_DIGEST.search(what):
+            return self._delete_op(what)
+        digest = _parse_digest(what)
+        doomed = [digest]
+        for entry in self._parse(self._read_entries([digest])).values():
+            if type(entry) is PlannedEntry:
+                doomed.append(entry.resolved)
+        return self._delete_entries(doomed)
+
+    def _set_entry_aside(self, digest: bytes, data: bytes, error: IntegrityError) -> None:
+        logger.warning("%s: an entry is damaged and set aside: %s", self.url, error)
+        self._quarantine_entry(digest, data)
+        self._count(quarantined=1)
+
+    # --- statistics ---
+
+    @property
+    def stats(self) -> StoreStats:
+        """What was done so far, as an unchanging snapshot."""
+        with self._counts_lock:
+            return StoreStats(**self._counts)
+
+    def reset_stats(self) -> None:
+        """Count from zero again."""
+        with self._counts_lock:
+            self._counts.clear()
+
+    def _count(self, **more: int) -> None:
+        counts = self._counts
+        with self._counts_lock:
+            for name, number in more.items():
+                counts[name] = counts.get(name, 0) + number
+
+    # --- other processes ---
+
+    def ref(self) -> StoreRef:
+        """Return a small reference that opens this store again, here or in another process."""
+        token = self._token()
+        _live[token] = self
+        return StoreRef(self.kind, self.url, token)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return StoreRef.open, (self.ref(),)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRef:
+    """Names a store, with the token by which another process proves that it sees the same one."""
+
+    kind: str
+    url: str
+    token: str
+
+    def open(self) -> Store:
+        """Return the store: the live one of this process if there is one.
+
+        Raises
+        ------
+        StoreNotSharedError
+            If this process does not see that store.
+        """
+        store = _live.get(self.token)
+        if store is None:
+            opener = openers.get(self.kind)
+            if opener is None:
+                msg = f"this process does not know stores of kind {self.kind!r} ({self.url})"
+                raise StoreNotSharedError(msg)
+            store = opener(self)
+            _live[self.token] = store
+        return store
+
+
+openers: dict[str, Callable[[StoreRef], Store]] = {}
+"""How a reference is opened that names no live store of this process, by kind."""
+
+# The live stores of this process, by token. A forked child has copies of the parent's stores, not
+# the stores: whether it can share one is for the opener to say.
+_live: WeakValueDictionary[str, Store] = WeakValueDictionary()
+os.register_at_fork(after_in_child=_live.clear)
+
+
+def register_live(token: str, store: Store) -> None:
+    """Let references with this token open as this object, in this process."""
+    _live[token] = store
+
+
+def _planned_row(
+    planned: PlannedDigest,
+    record: Record,
+    inputs: Sequence[tuple[PlannedDigest, ArtifactHash]],
+    about: About,
+) -> EntryRow:
+    entry = PlannedEntry(
+        planned, record.resolved, record.hash, tuple(inputs), about.writer, about.created
+    )
+    return EntryRow(planned, entry.to_bytes(), about.op, about.created, record.resolved)
+
+
+def _parse_digest(digest: bytes | str) -> bytes:
+    if isinstance(digest, str):
+        match = _HEX_DIGEST.search(digest)
+        if match is not None:
+            return bytes.fromhex(match[1])
+    elif len(digest) == DIGEST_SIZE:
+        return bytes(digest)
+    msg = f"not a digest: {digest!r} (expected 64 hexadecimal digits, or 32 bytes)"
+    raise SpecError(msg)
+
+
+def _lost(record: Record, reason: str, cause: Exception | None = None) -> NoReturn:
+    raise ArtifactLostError(digest=record.resolved.hex(), reason=reason) from cause

@@ -1,0 +1,115 @@
+"""The rank table: a module imports lower ranks only, or earlier files of its own package."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "invariant_dask"
+
+# Rank of each room. Rooms of one rank do not know each other.
+RANKS = {
+    "errors": 0,
+    "_version": 0,
+    "core": 1,
+    "graph": 2,
+    "store": 2,
+    "ledger": 2,
+    "ops": 3,
+    "plan": 4,
+    "view": 5,
+    "runtime": 6,
+    "session": 7,
+    "live": 8,
+    "cli": 9,
+}
+NOT_YET = {"ledger", "view", "live"}
+
+# At the side: may use everything public, and nothing but these may use them.
+SIDE = {"testing": set(), "demo": {"cli"}}
+
+# Files of each package in order: one may import those before it.
+FILES = {
+    "core": ["digest", "sealed", "files", "types", "encode", "decode", "manifest"],
+    "graph": ["markers", "model", "resolve"],
+    "store": ["record", "base", "memory", "null", "disk", "opening", "files"],
+    "ops": [],
+    "plan": ["program", "plan", "coherence", "decide", "explain", "compile"],
+    "runtime": [
+        "failures", "flight", "handle", "code", "task", "graph", "sharing", "drive", "planner",
+    ],
+}  # fmt: skip
+
+# Third parties that only some files may know.
+FENCES = {
+    "dask": ("runtime/", "session.py", "demo/"),
+    "distributed": ("runtime/", "session.py", "demo/"),
+    "fsspec": ("store/objects.py", "store/files.py"),
+    "bokeh": ("runtime/dashboard.py", "view/"),
+    "yaml": ("graph/documents.py",),
+    "typer": ("cli/",),
+    "rich": ("cli/", "view/console.py"),
+    "cloudpickle": ("runtime/code.py",),
+}
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def imports_of(path: Path) -> list[str]:
+    """All imported module names, at any depth of the file and under TYPE_CHECKING too."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return found
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_module_imports_only_what_its_rank_allows(path: Path) -> None:
+    room = room_of(path)
+    if room == "__init__":
+        return  # the front door names everything, lazily
+    for name in imports_of(path):
+        if not name.startswith("invariant_dask."):
+            continue
+        target, *rest = name.removeprefix("invariant_dask.").split(".")
+        if target.startswith("__version__"):
+            continue
+        if room in SIDE:
+            continue
+        if target in SIDE:
+            assert room in SIDE[target], f"{path} imports {name}"
+        elif target != room:
+            assert RANKS[target] < RANKS[room], f"{path} (rank {RANKS[room]}) imports {name}"
+        elif FILES.get(room):
+            own, other = path.stem, rest[0] if rest else ""
+            if own == "__init__" or other not in FILES[room]:
+                continue
+            order = FILES[room]
+            assert own in order, f"say where {path} stands in FILES"
+            assert order.index(other) < order.index(own), f"{path} imports a later file: {name}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_third_parties_stay_behind_their_fences(path: Path) -> None:
+    where = str(path.relative_to(PACKAGE))
+    for name in imports_of(path):
+        fence = FENCES.get(name.partition(".")[0])
+        assert fence is None or where.startswith(fence), f"{where} imports {name}"
+
+
+def test_every_room_has_a_rank_and_every_rank_a_room() -> None:
+    rooms = {room_of(path) for path in modules()} - {"__init__", "__main__"} - SIDE.keys()
+    assert rooms <= RANKS.keys()
+    assert RANKS.keys() - rooms == NOT_YET
