@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 
 def _rebuild(cls: type[InvariantError], fields: dict[str, object]) -> InvariantError:
-    return cls(**fields)
+    return cls(**fields)  # type: ignore[arg-type]  # each class takes its own fields back
 
 
 class InvariantError(Exception):
@@ -182,13 +182,15 @@ class OpError(InvariantError, RuntimeError):
         traceback_text: str = "",
     ) -> None:
         super().__init__(
-            self._message(node, op, digest, cause_type, cause_text),
+            self._message(
+                f"node {node!r} (op {op}, digest {digest[:12]})", cause_type, cause_text
+            ),
             node=node, op=op, digest=digest,
             cause_type=cause_type, cause_text=cause_text, traceback_text=traceback_text,
         )  # fmt: skip
 
-    def _message(self, node: str, op: str, digest: str, cause_type: str, cause_text: str) -> str:
-        return f"node {node!r} (op {op}, digest {digest[:12]}) failed: {cause_type}: {cause_text}"
+    def _message(self, where: str, cause_type: str, cause_text: str) -> str:
+        return f"{where} failed: {cause_type}: {cause_text}"
 
     def renamed(self, node: str) -> OpError:
         """Return the same error under another node id (equal nodes of two graphs share a task)."""
@@ -204,8 +206,8 @@ class OpFailedError(OpError):
 class OpResultError(OpError, TypeError):
     """An op returned a value that cannot be an artifact."""
 
-    def _message(self, node: str, op: str, digest: str, cause_type: str, cause_text: str) -> str:
-        return f"node {node!r} (op {op}, digest {digest[:12]}) returned {cause_text}"
+    def _message(self, where: str, cause_type: str, cause_text: str) -> str:  # noqa: ARG002
+        return f"{where} returned {cause_text}"
 
 
 # --- bytes disagree with their digest -----------------------------------------------------------
@@ -289,6 +291,17 @@ class FileInputError(SpecError, OSError):
 
 class SchedulerError(InvariantError, ConnectionError):
     """A Dask scheduler does not answer or lost the run."""
+
+
+class MissingExtraError(InvariantError, ImportError):
+    """Something optional is not installed."""
+
+    def __init__(self, *, extra: str, missing: Iterable[str]) -> None:
+        missing = tuple(missing)
+        super().__init__(
+            f"{' and '.join(missing)} not found; run: pip install 'invariant-dask[{extra}]'",
+            extra=extra, missing=missing,
+        )  # fmt: skip
 
 
 class InternalError(InvariantError, AssertionError):

@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from dask.delayed import Delayed
@@ -37,6 +38,7 @@ from invariant_dask.runtime.drive import GraphForgottenError, Scheduler, schedul
 from invariant_dask.runtime.handle import Handle, Outcome
 from invariant_dask.runtime.task import RunInfo
 from invariant_dask.store.base import Store
+from invariant_dask.store.disk import DiskStore
 from invariant_dask.store.files import FileHasher
 from invariant_dask.store.opening import open_store
 
@@ -91,7 +93,7 @@ def compile(  # noqa: A001  the verb of this package
     """
     opened = open_store(store)
     chosen = default_registry() if registry is None else registry
-    hasher = FileHasher(opened.file_memory)
+    hasher = FileHasher(Path(opened.url, "files.sqlite") if isinstance(opened, DiskStore) else None)
     if isinstance(outputs, Iterable) and not isinstance(outputs, str | bytes):
         outputs = tuple(outputs)  # a generator must survive being compiled twice
 
@@ -159,13 +161,13 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
     def dask(self) -> graph.DaskGraph:
         """The complete graph for plain Dask; its tasks ask the store first."""
         if self._complete is None:
-            self._complete = graph.complete_graph(self.program, self._info(""))
+            self._complete = graph.complete_graph(self.program, self.info(""))
         return self._complete
 
     def frozen(self) -> Delayed:
         """Plan now, and return a plain Dask object for what is left to do."""
         plan, _ = planner.make_plan(self.program, self.store)
-        return Delayed(self.key, graph.frozen_graph(plan, self._info("")))
+        return Delayed(self.key, graph.frozen_graph(plan, self.info("")))
 
     # --- entries that plan ---
 
@@ -185,9 +187,7 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         plan, _ = planner.make_plan(self.program, self.store, forced=self._forced(rerun))
         return planner.add_causes(plan, self.store)
 
-    def compute(  # type: ignore[override]
-        self, *, scheduler: Any = None, rerun: Iterable[str] = (), **options: Any
-    ) -> Any:
+    def compute(self, *, scheduler: Any = None, rerun: Iterable[str] = (), **options: Any) -> Any:
         """Return the value of the output, or a dict of values by id for several.
 
         Parameters
@@ -244,7 +244,8 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
 
     # --- how it runs ---
 
-    def _info(self, run: str) -> RunInfo:
+    def info(self, run: str) -> RunInfo:
+        """Return what all tasks of one submission share."""
         return RunInfo(self.store.ref(), run, _writer())
 
     def _forced(self, rerun: Iterable[str]) -> frozenset[int]:
@@ -416,7 +417,7 @@ class _Driver:
         wanted = [i for i in self.program.targets if plan.decisions[i] is Decision.RUN]
         wanted = list(dict.fromkeys(wanted))
         dsk = graph.planned_graph(
-            plan, keys, self.compiled._info(self.run.id),
+            plan, keys, self.compiled.info(self.run.id),
             forced=self.forced, known=known,
             reports=self.progress is not None and scheduler.reports_by_event,
         )  # fmt: skip

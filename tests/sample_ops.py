@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from invariant_dask.ops.registry import op
 def _note(name: str) -> None:
     path = os.environ.get("INVARIANT_TEST_LOG")
     if path:
-        with open(path, "a") as log:
+        with Path(path).open("a") as log:
             log.write(name + "\n")
 
 

@@ -64,7 +64,7 @@ def show_run(run: Any) -> None:
 
 @contextmanager
 def live_progress() -> Iterator[Any]:
-    """Yield a progress callback for `Compiled.run`; it draws on a terminal and is quiet elsewhere."""
+    """Yield a progress callback for `Compiled.run`; it draws on terminals only."""
     console = Console(stderr=True)
     with Progress(
         TextColumn("{task.description}"),

@@ -300,7 +300,7 @@ class _Decoder:
             self.fail("a fraction is not in lowest terms")
         return value
 
-    def moment(self, make: Callable[..., Any], *numbers: int, **kwargs: Any) -> Any:
+    def moment(self, make: Callable[..., Any], *numbers: Any, **kwargs: Any) -> Any:
         try:
             return make(*numbers, **kwargs)
         except (ValueError, OverflowError) as error:

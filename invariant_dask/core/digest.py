@@ -50,7 +50,7 @@ def blob_id(data: Buffer) -> BlobId:
 
 
 def hash_leaves(view: memoryview) -> list[bytes]:
-    """Return the SHA-256 of each leaf of `view`; the last leaf may be short, empty data has none."""
+    """Return the SHA-256 of each leaf of `view`; the last may be short, empty data has none."""
     if len(view) < _PARALLEL_FROM:
         return [_hash_leaf(view, start) for start in range(0, len(view), LEAF_SIZE)]
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:

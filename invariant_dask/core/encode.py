@@ -108,9 +108,8 @@ def encode(value: object, handlers: Mapping[type, Handler] | None = None) -> Enc
     """
     blobs: Blobs = {}
     result = _encode(value, blobs, handlers, 0)
-    if type(result) is bytes:
-        return Encoded(result, result, blobs)
-    return Encoded(result[0], result[1], blobs)
+    identity, storage = (result, result) if isinstance(result, bytes) else result
+    return Encoded(identity, storage, blobs)
 
 
 def describe(value: object) -> bytes:
@@ -378,9 +377,9 @@ def _dict(value: dict[str, Any], blobs: Blobs, handlers: _Handlers, depth: int) 
 
 
 def _append_child(result: bytes | Pair, identity: list[bytes], storage: list[bytes]) -> None:
-    own, stored = (result, result) if type(result) is bytes else result
-    identity.append(descriptor_of(own))  # type: ignore[arg-type]
-    storage.append(stored)  # type: ignore[arg-type]
+    own, stored = (result, result) if isinstance(result, bytes) else result
+    identity.append(descriptor_of(own))
+    storage.append(stored)
 
 
 def _join(identity: list[bytes], storage: list[bytes]) -> bytes | Pair:
@@ -412,7 +411,7 @@ def _array(value: np.ndarray[Any, Any], blobs: Blobs) -> bytes:
     if dtype.hasobject:
         raise NotCacheableError(reason="an array of Python objects; give it a numeric dtype")
     if dtype.metadata:
-        raise NotCacheableError(reason="the dtype carries metadata; drop it with .view() or .copy()")
+        raise NotCacheableError(reason="its dtype carries metadata; pass x.astype(plain dtype)")
     if dtype.kind not in "biufcmMSU" or dtype.char in "gG":
         raise NotCacheableError(
             reason=f"arrays of dtype {dtype} have no portable form; "

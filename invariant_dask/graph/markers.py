@@ -17,7 +17,8 @@ class Ref:
     name: str
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
+        name: object = self.name
+        if type(name) is not str or not name:
             msg = f"ref() takes the id of a node, not {self.name!r}"
             raise GraphError(msg)
 

@@ -70,16 +70,8 @@ class Node:
         cache: bool = True,
         **hints: Any,
     ) -> None:
-        if type(op_name) is not str or not op_name:
-            msg = f"op_name must be non-empty text, not {op_name!r}"
-            raise GraphError(msg)
         params = {} if params is None else params
-        if not isinstance(params, dict) or not all(type(name) is str for name in params):
-            msg = f"the params of a {op_name} node must be a dict with str keys, not {params!r:.80}"
-            raise GraphError(msg)
-        if type(cache) is not bool:
-            msg = f"cache of a {op_name} node must be True or False, not {cache!r}"
-            raise GraphError(msg)
+        _check_identity(op_name, params, cache)
         refs = find_refs(params)
         fill = object.__setattr__
         fill(self, "op_name", op_name)
@@ -120,6 +112,18 @@ def _make_node(
     return Node(op_name, params, deps, cache, **hints)
 
 
+def _check_identity(op_name: object, params: object, cache: object) -> None:
+    if type(op_name) is not str or not op_name:
+        msg = f"op_name must be non-empty text, not {op_name!r}"
+        raise GraphError(msg)
+    if not isinstance(params, dict) or not all(type(name) is str for name in params):
+        msg = f"the params of a {op_name} node must be a dict with str keys, not {params!r:.80}"
+        raise GraphError(msg)
+    if type(cache) is not bool:
+        msg = f"cache of a {op_name} node must be True or False, not {cache!r}"
+        raise GraphError(msg)
+
+
 def _check_deps(op_name: str, deps: Iterable[str], refs: tuple[str, ...]) -> tuple[str, ...]:
     deps = deps if isinstance(deps, str) else tuple(deps)
     if isinstance(deps, str) or not all(isinstance(dep, str) for dep in deps):
@@ -141,8 +145,11 @@ def _check_hints(op_name: str, hints: dict[str, Any]) -> dict[str, Any]:
             known = ", ".join(sorted(HINTS))
             msg = f"{name!r} is not a hint of a node (op {op_name}); hints are {known}"
             raise GraphError(msg)
-        expected = int if name in {"priority", "retries"} else Mapping
-        if not isinstance(value, expected) or (name == "retries" and value < 0):
+        if name in {"priority", "retries"}:
+            fits = type(value) is int and (name == "priority" or value >= 0)
+        else:
+            fits = isinstance(value, Mapping)
+        if not fits:
             msg = f"hint {name!r} of a {op_name} node must be {HINTS[name]}, not {value!r}"
             raise GraphError(msg)
     return dict(hints)
@@ -187,7 +194,7 @@ class Graph(Mapping[str, Node]):
         op
             The name of an op, or a function registered with `@op`.
         deps, cache, hints
-            As for `Node`. An op whose own parameter has one of these names takes `g[id] = Node(...)`.
+            As for `Node`. An op with a parameter of one of these names takes `g[id] = Node(...)`.
         **params
             The parameters.
 
@@ -207,9 +214,7 @@ class Graph(Mapping[str, Node]):
 
     def __setitem__(self, node_id: str, node: Node) -> None:
         check_id(node_id)
-        if not isinstance(node, Node):
-            msg = f"node {node_id!r} must be a Node, not {type(node).__name__}"
-            raise GraphError(msg)
+        check_node(node_id, node)
         if node_id in self._nodes:
             msg = f"there is a node {node_id!r} already ({self._nodes[node_id].op_name})"
             raise DuplicateNodeError(msg)
@@ -233,4 +238,11 @@ def check_id(node_id: object) -> None:
     """Raise GraphError unless `node_id` can name a node."""
     if type(node_id) is not str or not node_id or node_id.startswith("<"):
         msg = f"a node id must be non-empty text that does not start with '<', not {node_id!r}"
+        raise GraphError(msg)
+
+
+def check_node(node_id: str, node: object) -> None:
+    """Raise GraphError unless `node` is a Node."""
+    if not isinstance(node, Node):
+        msg = f"node {node_id!r} must be a Node, not {type(node).__name__}"
         raise GraphError(msg)

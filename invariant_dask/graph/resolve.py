@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from invariant_dask.errors import CycleError, DanglingRefError, GraphError, OutputsError
-from invariant_dask.graph.model import Node, check_id
+from invariant_dask.graph.model import Node, check_id, check_node
 
 
 def check_graph(graph: object) -> Mapping[str, Node]:
@@ -18,15 +18,11 @@ def check_graph(graph: object) -> Mapping[str, Node]:
         raise GraphError(msg)
     for node_id, node in graph.items():
         check_id(node_id)
-        if not isinstance(node, Node):
-            msg = f"node {node_id!r} must be a Node, not {type(node).__name__}"
-            raise GraphError(msg)
+        check_node(node_id, node)
     return graph
 
 
-def choose_outputs(
-    graph: Mapping[str, Node], outputs: Iterable[str] | None
-) -> tuple[str, ...]:
+def choose_outputs(graph: Mapping[str, Node], outputs: Iterable[str] | None) -> tuple[str, ...]:
     """Return the ids asked for: `outputs`, or the nodes that no other node depends on.
 
     Raises

@@ -36,7 +36,7 @@ def suspects(plan: Plan, ran: Collection[int]) -> list[int]:
 
 
 def used_hashes(plan: Plan) -> dict[int, ArtifactHash]:
-    """Return the stable hashes of the stored artifacts that this plan hands out or computes with."""
+    """Return the stable hashes of the stored artifacts that a plan hands out or computes with."""
     used = set(plan.loads) | set(plan.program.targets)
     return {
         index: plan.found[index].record.hash

@@ -8,7 +8,6 @@ everything else to the encoder.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 from invariant_dask.core import manifest
 from invariant_dask.core.decode import decode
@@ -18,6 +17,7 @@ from invariant_dask.core.encode import (
     TAG_SLOT,
     Blobs,
     Encoded,
+    Handler,
     Pair,
     descriptor_of,
     encode,
@@ -112,7 +112,7 @@ class _Compiler:
         self.slots: dict[int, int] = {}  # step -> slot
         self.marked = False
         self.borrowed: Blobs = {}
-        self.handlers = {Ref: self.marker, File: self.file}
+        self.handlers: dict[type, Handler] = {Ref: self.marker, File: self.file}
 
     def add(self, node_id: str, node: Node) -> None:
         bound = self.ops.get(node.op_name) or self.bind(node.op_name, node_id)

@@ -95,7 +95,7 @@ class _Search:
         useful = 0
         while needed:
             batch = self.ahead(needed, len(needed) + useful)
-            questions = [self.steps[i].planned for i in batch if self.may_ask(i)]
+            questions: list[bytes] = [self.steps[i].planned for i in batch if self.may_ask(i)]
             answers = (yield questions) if questions else {}
             self.probed.update(batch)
             for index in batch:

@@ -117,9 +117,7 @@ def _descriptors(program: Program, plan: Plan, index: int) -> dict[str, bytes | 
     return result
 
 
-def differences(
-    op: bytes, current: Mapping[str, bytes | None], kept: Manifest
-) -> list[Difference]:
+def differences(op: bytes, current: Mapping[str, bytes | None], kept: Manifest) -> list[Difference]:
     """Return what differs between a step and a stored manifest, the code first."""
     found = _op_differences(op, kept) if op != kept.op else []
     for name, descriptor in current.items():

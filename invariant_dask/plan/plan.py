@@ -125,7 +125,7 @@ class Plan:
         """Return rows to show, what runs first, and how many are left out."""
         order = {Decision.RUN: 0, Decision.REUSE: 1, Decision.INLINE: 2, Decision.PRUNED: 3}
         nodes = sorted(self.nodes(), key=lambda node: order[node.decision])
-        rows = [
+        rows: list[tuple[str, ...]] = [
             (
                 node.decision.value,
                 node.node,

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from invariant_dask.core import manifest
+from invariant_dask.core.decode import decode
 from invariant_dask.core.digest import BlobId, PlannedDigest, ResolvedDigest
 from invariant_dask.core.encode import REF_HEAD, Described, Encoded, descriptor_of, encode
-from invariant_dask.core.decode import decode
-from invariant_dask.ops.registry import Op
+from invariant_dask.ops.entry import Op
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,9 @@ import cloudpickle
 
 from invariant_dask.core import types
 from invariant_dask.errors import InvariantError, StaleCodeError
+from invariant_dask.ops.entry import Op
 from invariant_dask.ops.fingerprint import distribution_of
 from invariant_dask.ops.identity import identify, reference_of
-from invariant_dask.ops.registry import Op
 from invariant_dask.plan.program import BoundOp
 
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from invariant_dask.store.base import Store
 
 
-
 class Report(Protocol):
     """Called with the planned digest in hex and the outcome of each node that a task produced.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import pickle
 import traceback
 
@@ -9,9 +10,7 @@ from invariant_dask.core.digest import PlannedDigest
 from invariant_dask.errors import NotCacheableError, OpFailedError, OpResultError
 
 
-def op_failed(
-    node: str, op: str, planned: PlannedDigest, error: BaseException
-) -> OpFailedError:
+def op_failed(node: str, op: str, planned: PlannedDigest, error: BaseException) -> OpFailedError:
     """Return the error to raise for an exception of an op, with the cause if it can travel."""
     failed = OpFailedError(
         node=node,
@@ -37,6 +36,12 @@ def op_returned(
 
 
 def _text(error: BaseException) -> str:
+    if isinstance(error, decimal.Inexact):
+        # Its own message is the bare class, and the reason is a rule of ours.
+        return (
+            "the exact result does not fit a Decimal, and ops never round by accident; use "
+            "stdlib:round, a Fraction, or decimal.localcontext() with the Inexact trap off"
+        )
     try:
         return str(error) or repr(error)
     except Exception as broken:  # noqa: BLE001  an exception's own __str__ may fail in any way

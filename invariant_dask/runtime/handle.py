@@ -85,17 +85,13 @@ class Handle:
         """Return the artifact as a value of the caller's own; `sealed` ones refuse to change."""
         handle = self.loaded()
         assert handle.storage is not None
-        return decode(
-            handle.storage, fetch=lambda blob, _length: handle.blobs[blob], sealed=sealed
-        )
+        return decode(handle.storage, fetch=lambda blob, _length: handle.blobs[blob], sealed=sealed)
 
     def verified(self) -> Any:
         """Return the sealed value after checking it against the hash once more."""
         handle = self.loaded()
         assert handle.storage is not None
-        return verify(
-            handle.storage, handle.hash, fetch=lambda blob, _length: handle.blobs[blob]
-        )
+        return verify(handle.storage, handle.hash, fetch=lambda blob, _length: handle.blobs[blob])
 
     def light(self) -> Handle:
         """Return the same handle without bytes, if they can be fetched again."""
@@ -122,7 +118,10 @@ class Handle:
 
 
 def _receive(*fields: Any) -> Handle:
-    *rest, blobs, recipe = fields
+    planned, descriptor, kind, size, outcome, store, record, storage, blobs, recipe = fields
     # What arrives may be a view of a receive buffer that others can write to; bytes cannot change.
-    kept = {blob: data if type(data) is bytes else bytes(data) for blob, data in blobs.items()}
-    return Handle(*rest, kept, recipe)
+    kept: dict[BlobId, Buffer] = {
+        blob: data if type(data) is bytes else bytes(data) for blob, data in blobs.items()}
+    return Handle(
+        planned, descriptor, kind, size, outcome, store, record, storage, kept, recipe
+    )  # fmt: skip

@@ -47,7 +47,7 @@ def check_shared(client: Client, store: Store) -> None:
     answers = client.run(_try_to_open, ref, workers=sorted(fresh))
     refusals = {worker: answer for worker, answer in answers.items() if answer}
     if refusals:
-        worker, reason = sorted(refusals.items())[0]
+        worker, reason = min(refusals.items())
         msg = f"worker {worker} does not see the store of this client: {reason}"
         raise StoreNotSharedError(msg)
     seen[ref.token] = workers

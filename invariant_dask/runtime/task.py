@@ -240,7 +240,8 @@ def _attempt(
             if isinstance(error, KeyboardInterrupt) and in_main_thread():
                 raise
             if attempt > spec.retries:
-                raise op_failed(spec.node, spec.code.name, spec.planned, error) from None
+                failed = op_failed(spec.node, spec.code.name, spec.planned, error)
+                raise failed from failed.__cause__
             logger.warning("node %r: attempt %d failed: %r", spec.node, attempt, error)
         else:
             return result, time.perf_counter_ns() - start, attempt

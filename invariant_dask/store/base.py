@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-import threading
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from weakref import WeakValueDictionary
@@ -20,7 +17,6 @@ from weakref import WeakValueDictionary
 from invariant_dask.core import manifest as manifests
 from invariant_dask.core.decode import decode
 from invariant_dask.core.digest import (
-    DIGEST_SIZE,
     ArtifactHash,
     BlobId,
     PlannedDigest,
@@ -32,11 +28,11 @@ from invariant_dask.errors import (
     ArtifactLostError,
     ArtifactNotFoundError,
     IntegrityError,
-    SpecError,
     StoreNotSharedError,
     StoreUnavailableError,
     UnknownTypeError,
 )
+from invariant_dask.store.backend import Backend
 from invariant_dask.store.record import (
     About,
     EntryRow,
@@ -45,7 +41,10 @@ from invariant_dask.store.record import (
     Record,
     check_artifact,
     kind_of,
+    names_digest,
+    parse_digest,
     parse_entry,
+    planned_row,
 )
 
 if TYPE_CHECKING:
@@ -53,33 +52,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("invariant_dask.store")
 
-_HEX_DIGEST = re.compile(r"(?:^|[^0-9a-f])([0-9a-f]{64})$")
 _PUBLISH_ATTEMPTS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class StoreStats:
-    """What a store did in this process since it was opened, or since `reset_stats`."""
-
-    hits: int = 0
-    """Digests looked up and found."""
-    misses: int = 0
-    """Digests looked up and not found, damaged ones included."""
-    puts: int = 0
-    """Artifacts published."""
-    fetches: int = 0
-    """Artifacts read."""
-    bytes_read: int = 0
-    """Bytes of the artifacts read."""
-    bytes_written: int = 0
-    """Bytes of the entries and artifacts published."""
-    quarantined: int = 0
-    """Damaged entries and blobs that were set aside."""
-    evicted: int = 0
-    """Entries that had to make room."""
-
-
-class Store(ABC):
+class Store(Backend):
     """A place for records and blobs.
 
     Notes
@@ -92,77 +68,8 @@ class Store(ABC):
     kind: ClassVar[str]
     """The name under which `StoreRef` finds the opener."""
 
-    def __init__(self) -> None:
-        self._counts: dict[str, int] = {}
-        self._counts_lock = threading.Lock()
-
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
-
-    # --- what a back end does ---
-
-    @property
-    @abstractmethod
-    def url(self) -> str:
-        """What `open_store` takes to open the same place again."""
-
-    @property
-    def is_process_local(self) -> bool:
-        """Whether no other process can ever see what is in here."""
-        return False
-
-    @abstractmethod
-    def _token(self) -> str:
-        """Return the proof by which another process knows that it sees the same place."""
-
-    @abstractmethod
-    def _read_entries(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Return the entries that are there, unverified."""
-
-    @abstractmethod
-    def _write_entries(self, rows: Sequence[EntryRow]) -> bool:
-        """Write entries in this order, each whole or not at all, replacing older ones.
-
-        Returns False, with nothing written, if a blob that a row names went away meanwhile.
-        """
-
-    @abstractmethod
-    def _delete_entries(self, digests: Sequence[bytes]) -> int:
-        """Remove entries and return how many were there."""
-
-    @abstractmethod
-    def _delete_op(self, op: str) -> int:
-        """Remove all entries of an op and return how many there were."""
-
-    @abstractmethod
-    def _recent(self, op: str, limit: int) -> list[tuple[bytes, bytes]]:
-        """Return digest and entry of the latest records of an op, newest first."""
-
-    @abstractmethod
-    def _read_blob(self, blob: BlobId, length: int) -> Buffer | None:
-        """Return what is kept under a blob id, unverified and never to change."""
-
-    @abstractmethod
-    def _write_blobs(self, blobs: Mapping[BlobId, Buffer]) -> None:
-        """Keep blobs, each visible only when whole; those already there may be left alone."""
-
-    @abstractmethod
-    def _has_blobs(self, blobs: Collection[tuple[BlobId, int]]) -> set[BlobId]:
-        """Return which of these blobs are there, with that length."""
-
-    @abstractmethod
-    def _quarantine_entry(self, digest: bytes, data: bytes) -> None:
-        """Set a damaged entry aside, unless it was replaced since it was read."""
-
-    @abstractmethod
-    def _quarantine_blob(self, blob: BlobId) -> None:
-        """Set a damaged blob aside."""
-
-    def _mark_used(self, digests: Sequence[bytes]) -> None:
-        """Note that entries were asked for, where that decides what is evicted."""
-
-    def close(self) -> None:
-        """Let go of files and connections; using the store again takes them again."""
 
     # --- looking up ---
 
@@ -277,8 +184,8 @@ class Store(ABC):
         )  # fmt: skip
         data = record.to_bytes()
         rows = [EntryRow(resolved, data, about.op, about.created, None, tuple(blobs))]
-        if planned is not None and planned != resolved:
-            rows.append(_planned_row(planned, record, inputs, about))
+        if planned is not None and bytes(planned) != resolved:
+            rows.append(planned_row(planned, record, inputs, about))
         self._publish(blobs, rows)
         written = sum(map(len, encoded.blobs.values())) + sum(len(row.data) for row in rows)
         self._count(puts=1, bytes_written=written)
@@ -301,9 +208,9 @@ class Store(ABC):
         writer: str = "",
     ) -> None:
         """Write the planned entry that connects a planned digest with a stored record."""
-        if planned != record.resolved:
+        if bytes(planned) != record.resolved:
             about = About(record.about.op, writer=writer, created=time.time_ns())
-            self._write_entries([_planned_row(planned, record, inputs, about)])
+            self._write_entries([planned_row(planned, record, inputs, about)])
 
     def put(self, manifest: bytes, value: object) -> Record:
         """Store a value under a manifest.
@@ -343,7 +250,7 @@ class Store(ABC):
         SpecError
             If `digest` is not one.
         """
-        raw = _parse_digest(digest)
+        raw = parse_digest(digest)
         found = self.lookup([raw]).get(raw)
         if found is None:
             raise ArtifactNotFoundError(digest=raw.hex(), store=self.url)
@@ -424,38 +331,17 @@ class Store(ABC):
             The name of an op; or a digest, raw, in hexadecimal or as a Dask key. Forgetting a
             planned digest forgets the record that it points to as well.
         """
-        if isinstance(what, str) and not _HEX_DIGEST.search(what):
+        if isinstance(what, str) and not names_digest(what):
             return self._delete_op(what)
-        digest = _parse_digest(what)
-        doomed = [digest]
-        for entry in self._parse(self._read_entries([digest])).values():
-            if type(entry) is PlannedEntry:
-                doomed.append(entry.resolved)
-        return self._delete_entries(doomed)
+        digest = parse_digest(what)
+        entry = self._parse(self._read_entries([digest])).get(digest)
+        target = [entry.resolved] if type(entry) is PlannedEntry else []
+        return self._delete_entries([digest, *target])
 
     def _set_entry_aside(self, digest: bytes, data: bytes, error: IntegrityError) -> None:
         logger.warning("%s: an entry is damaged and set aside: %s", self.url, error)
         self._quarantine_entry(digest, data)
         self._count(quarantined=1)
-
-    # --- statistics ---
-
-    @property
-    def stats(self) -> StoreStats:
-        """What was done so far, as an unchanging snapshot."""
-        with self._counts_lock:
-            return StoreStats(**self._counts)
-
-    def reset_stats(self) -> None:
-        """Count from zero again."""
-        with self._counts_lock:
-            self._counts.clear()
-
-    def _count(self, **more: int) -> None:
-        counts = self._counts
-        with self._counts_lock:
-            for name, number in more.items():
-                counts[name] = counts.get(name, 0) + number
 
     # --- other processes ---
 
@@ -508,29 +394,6 @@ os.register_at_fork(after_in_child=_live.clear)
 def register_live(token: str, store: Store) -> None:
     """Let references with this token open as this object, in this process."""
     _live[token] = store
-
-
-def _planned_row(
-    planned: PlannedDigest,
-    record: Record,
-    inputs: Sequence[tuple[PlannedDigest, ArtifactHash]],
-    about: About,
-) -> EntryRow:
-    entry = PlannedEntry(
-        planned, record.resolved, record.hash, tuple(inputs), about.writer, about.created
-    )
-    return EntryRow(planned, entry.to_bytes(), about.op, about.created, record.resolved)
-
-
-def _parse_digest(digest: bytes | str) -> bytes:
-    if isinstance(digest, str):
-        match = _HEX_DIGEST.search(digest)
-        if match is not None:
-            return bytes.fromhex(match[1])
-    elif len(digest) == DIGEST_SIZE:
-        return bytes(digest)
-    msg = f"not a digest: {digest!r} (expected 64 hexadecimal digits, or 32 bytes)"
-    raise SpecError(msg)
 
 
 def _lost(record: Record, reason: str, cause: Exception | None = None) -> NoReturn:

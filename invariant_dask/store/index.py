@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import NoReturn
 
 from invariant_dask.core.digest import BlobId
 from invariant_dask.errors import StoreLayoutError, StoreUnavailableError
@@ -82,9 +83,13 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
     )
-    # No sync per commit: a killed process loses nothing, a power cut perhaps the latest entries.
-    connection.execute("PRAGMA synchronous=NORMAL")
-    connection.execute("PRAGMA cache_size=-32000")
+    try:
+        # No sync per commit: a killed process loses nothing, a power cut perhaps the latest.
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA cache_size=-32000")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -93,8 +98,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
     while True:
         try:
             if connection.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":
-                msg = "the file system does not support SQLite's WAL mode"
-                raise sqlite3.OperationalError(msg)
+                _refuse_file_system()
             connection.execute("PRAGMA wal_autocheckpoint=4000")
             if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
                 connection.executescript(
@@ -109,6 +113,11 @@ def _prepare(connection: sqlite3.Connection) -> None:
             time.sleep(0.01)
         else:
             return
+
+
+def _refuse_file_system() -> NoReturn:
+    msg = "the file system does not support SQLite's WAL mode"
+    raise sqlite3.OperationalError(msg)
 
 
 def _is_busy(error: sqlite3.Error) -> bool:
@@ -164,7 +173,6 @@ class Index:
             return connections
         if connections is not None:
             _inherited.append(connections)
-            self._opening = threading.Lock()  # another thread of the parent may have held it
             self._connections = None
         with self._opening:
             if self._connections is None:
@@ -173,6 +181,10 @@ class Index:
                 weakref.finalize(self, fresh.close)
                 self._connections = fresh
             return self._connections
+
+    def after_fork(self) -> None:
+        """Forget what threads of the parent process may have held."""
+        self._opening = threading.Lock()
 
     def close(self) -> None:
         """Close the connections of this process."""
@@ -232,11 +244,11 @@ class Index:
                 connections.writer.execute(_INSERT, values[0])
             return True
         with self.transaction() as sql:
-            for row in rows:
-                for blob in row.blobs:
-                    if not sql.execute("SELECT 1 FROM blobs WHERE blob = ?", (blob,)).fetchone():
-                        return False
-                    sql.execute("INSERT OR IGNORE INTO refs VALUES (?, ?)", (row.digest, blob))
+            refs = [(row.digest, blob) for row in rows for blob in row.blobs]
+            for _, blob in refs:
+                if not sql.execute("SELECT 1 FROM blobs WHERE blob = ?", (blob,)).fetchone():
+                    return False
+            sql.executemany("INSERT OR IGNORE INTO refs VALUES (?, ?)", refs)
             sql.executemany(_INSERT, values)
         return True
 

@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -106,6 +106,10 @@ class MemoryStore(Store):
     def _token(self) -> str:
         return self._identity
 
+    def _after_fork(self) -> None:
+        super()._after_fork()
+        self._lock = threading.RLock()
+
     def __len__(self) -> int:
         return len(self._slots)
 
@@ -135,8 +139,18 @@ class MemoryStore(Store):
                     self._keep_record(row)
                 else:
                     self._keep_claim(row)
+            self._let_go_of_giants(rows)
             self._make_room()
         return True
+
+    def _let_go_of_giants(self, rows: Sequence[EntryRow]) -> None:
+        """What would not fit if it were alone must not drive everything else out first."""
+        for row in rows:
+            slot = self._slots.get(row.digest)
+            if slot is not None and self._max_bytes is not None:
+                blobs = sum(len(self._blobs[blob]) for blob in set(row.blobs))
+                if slot.size + blobs > self._max_bytes:
+                    self._evict(row.digest)
 
     def _keep_record(self, row: EntryRow) -> None:
         claims: dict[bytes, EntryRow] = {}
@@ -157,6 +171,9 @@ class MemoryStore(Store):
         self._bytes += size
         if self._policy == "lfu":
             heapq.heappush(self._heap, (slot.uses, slot.number, row.digest))
+            if len(self._heap) > 2 * len(self._slots) + 64:
+                self._heap = [(s.uses, s.number, digest) for digest, s in self._slots.items()]
+                heapq.heapify(self._heap)
 
     def _keep_claim(self, row: EntryRow) -> None:
         assert row.target is not None
@@ -300,7 +317,7 @@ class MemoryStore(Store):
             self._bytes -= len(self._blobs.pop(blob, b""))
 
 
-def _open(ref: StoreRef) -> Store:
+def _open(_ref: StoreRef) -> Store:
     msg = (
         "a MemoryStore is seen by the process that made it and by no other; for workers in "
         "processes of their own use a folder that all of them share, or an s3:// URL"

@@ -7,8 +7,10 @@ version, so that an older reader never takes a newer entry for a damaged one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from invariant_dask.core import encode as enc
@@ -24,7 +26,7 @@ from invariant_dask.core.digest import (
     sha256,
 )
 from invariant_dask.core.sealed import SealedDict, SealedList
-from invariant_dask.errors import IntegrityError
+from invariant_dask.errors import IntegrityError, SpecError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -35,6 +37,7 @@ _NULL = b"\xf6"
 _RECORD = enc.head(4, 10) + enc.encode_int(ENTRY_FORMAT) + enc.encode_str("record")
 _PLANNED = enc.head(4, 7) + enc.encode_int(ENTRY_FORMAT) + enc.encode_str("planned")
 _MAX_INT = 1 << 63
+_HEX_DIGEST = re.compile(r"(?:^|[^0-9a-f])([0-9a-f]{64})$")
 
 
 class EntryRow(NamedTuple):
@@ -79,8 +82,8 @@ class About:
         """
         reader = _Reader(data)
         reader.array_of(6)
-        texts = [reader.string() for _ in range(4)]
-        about = cls(*texts, reader.number(), reader.number())
+        op, node, run, writer = (reader.string() for _ in range(4))
+        about = cls(op, node, run, writer, reader.number(), reader.number())
         reader.end()
         return about
 
@@ -267,6 +270,42 @@ def kind_of(value: object) -> str:
     return _PLAIN_KINDS.get(cls, cls.__name__)
 
 
+def planned_row(
+    planned: PlannedDigest,
+    record: Record,
+    inputs: Sequence[tuple[PlannedDigest, ArtifactHash]],
+    about: About,
+) -> EntryRow:
+    """Return the planned entry of a record as a row; `about` says who claims it, and when."""
+    entry = PlannedEntry(
+        planned, record.resolved, record.hash, tuple(inputs), about.writer, about.created
+    )
+    return EntryRow(planned, entry.to_bytes(), about.op, about.created, record.resolved)
+
+
+def names_digest(text: str) -> bool:
+    """Return whether text is a digest in hexadecimal, or a Dask key that ends in one."""
+    return _HEX_DIGEST.search(text) is not None
+
+
+def parse_digest(digest: bytes | str) -> bytes:
+    """Return the 32 bytes of a digest given as such, in hexadecimal or as a Dask key.
+
+    Raises
+    ------
+    SpecError
+        If it is none of these.
+    """
+    if isinstance(digest, str):
+        match = _HEX_DIGEST.search(digest)
+        if match is not None:
+            return bytes.fromhex(match[1])
+    elif len(digest) == DIGEST_SIZE:
+        return bytes(digest)
+    msg = f"not a digest: {digest!r} (expected 64 hexadecimal digits, or 32 bytes)"
+    raise SpecError(msg)
+
+
 def _checksum(digest: bytes, body: bytes) -> bytes:
     # The key is hashed too: an entry copied under another digest does not check.
     return sha256(DOMAIN_ENTRY + digest + body).digest()
@@ -288,7 +327,7 @@ def _sum_of_lengths(
         _refuse(digest, "a storage form this short is no blob")
     if any(length <= enc.INLINE_LIMIT for _, length in blobs):
         _refuse(digest, "a buffer this short is no blob")
-    if any(first[0] >= second[0] for first, second in zip(blobs, blobs[1:], strict=False)):
+    if any(first[0] >= second[0] for first, second in pairwise(blobs)):
         _refuse(digest, "its blobs are repeated or out of order")
     return sum(length for _, length in blobs)
 

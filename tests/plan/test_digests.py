@@ -48,7 +48,9 @@ HINTS = st.fixed_dictionaries(
 
 @given(hints=HINTS, data=st.data())
 def test_hints_ids_order_and_unused_deps_change_no_digest(hints, data) -> None:
-    names = data.draw(st.lists(st.text(min_size=1, max_size=5), min_size=4, max_size=4, unique=True))
+    names = data.draw(
+        st.lists(st.text(min_size=1, max_size=5), min_size=4, max_size=4, unique=True)
+    )
     names = [name.replace("<", "(") + str(i) for i, name in enumerate(names)]
     src, total, out, extra = names
     nodes = {

@@ -209,18 +209,19 @@ from IPython.core.interactiveshell import InteractiveShell
 
 CELLS = [
     "from invariant_dask import Graph, compile, op",
-    "K = 2\\ndef helper(v):\\n    return K * v\\n@op\\ndef scaled(value):\\n    return helper(value)",
+    "K = 2\\ndef helper(v):\\n    return K * v",
+    "@op\\ndef scaled(value):\\n    return helper(value)",
     "g = Graph(); _ = g.add('x', scaled, value=5)",
     "run = compile(g, store=STORE).run(scheduler=WHERE); print(run.values['x'], len(run.ran()))",
 ]
-AGAIN = [CELLS[3]]
+AGAIN = [CELLS[-1]]
 EDITED = [
     "def helper(v):\\n    return K * v + 1",
-    CELLS[3],
+    CELLS[-1],
     "K = 3",
-    CELLS[3],
+    CELLS[-1],
     "@op\\ndef scaled(value):\\n    # only a comment\\n    return helper(value)",
-    CELLS[3],
+    CELLS[-1],
 ]
 
 if __name__ == "__main__":

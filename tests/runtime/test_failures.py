@@ -1,4 +1,4 @@
-"""Failures name the node, keep the cause, store nothing of the failed node and lose nothing else."""
+"""Failures name the node, keep the cause, store nothing of it, and lose nothing else."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_uncached_node_may_not_return_a_float_either() -> None:
 
 def test_scheduler_that_does_not_answer_is_an_error_before_anything_runs(tmp_path, calls) -> None:
     compiled = compile(failing(), store=DiskStore(tmp_path / "s"))
-    with pytest.raises(SchedulerError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
+    with pytest.raises(SchedulerError, match="no Dask scheduler answers"):
         compiled.compute(scheduler="tcp://127.0.0.1:9")
     assert calls.names == []
 

@@ -131,7 +131,7 @@ def test_equal_resolved_digests_run_once_in_a_process_even_at_once(calls) -> Non
         met = g.add(side, "t:meet", value=5, side=side)
         g.add(f"double {side}", "t:double", value=met)
     compiled = compile(g, store=MemoryStore(), registry=ops)
-    assert len(set(compiled.digests.values())) == 4
+    assert len({compiled.digests[node] for node in g}) == 4
     assert set(compiled.compute(scheduler="threads", num_workers=2).values()) == {10}
     assert calls.names == ["double"]
 
@@ -157,7 +157,7 @@ def test_a_lost_blob_is_recomputed_whatever_the_entry(tmp_path, calls) -> None:
             assert compiled.compute(scheduler="sync") == 19998
         else:
             assert dask.compute(compiled, scheduler="threads") == (19998,)
-        assert calls.counts["array"] == (1 if entry == "compute" else 1)
+        assert calls.counts["array"] == 1
 
 
 def test_blob_deleted_between_plan_and_load(tmp_path, calls) -> None:

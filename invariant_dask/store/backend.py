@@ -1,0 +1,148 @@
+"""What a back end of a store must be able to do, with bytes only, and the counters of all stores.
+
+A back end keeps entries under digests and blobs under their ids, and never looks into either.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from weakref import WeakSet
+
+from invariant_dask.core.digest import BlobId
+from invariant_dask.store.record import EntryRow
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStats:
+    """What a store did in this process since it was opened, or since `reset_stats`."""
+
+    hits: int = 0
+    """Digests looked up and found."""
+    misses: int = 0
+    """Digests looked up and not found, damaged ones included."""
+    puts: int = 0
+    """Artifacts published."""
+    fetches: int = 0
+    """Artifacts read."""
+    bytes_read: int = 0
+    """Bytes of the artifacts read."""
+    bytes_written: int = 0
+    """Bytes of the entries and artifacts published."""
+    quarantined: int = 0
+    """Damaged entries and blobs that were set aside."""
+    evicted: int = 0
+    """Entries that had to make room."""
+
+
+class Backend(ABC):
+    """The part of a store that differs from store to store; see `store.base.Store`."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._counts_lock = threading.Lock()
+        _backends.add(self)
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """What `open_store` takes to open the same place again."""
+
+    @property
+    def is_process_local(self) -> bool:
+        """Whether no other process can ever see what is in here."""
+        return False
+
+    @abstractmethod
+    def _token(self) -> str:
+        """Return the proof by which another process knows that it sees the same place."""
+
+    @abstractmethod
+    def _read_entries(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Return the entries that are there, unverified."""
+
+    @abstractmethod
+    def _write_entries(self, rows: Sequence[EntryRow]) -> bool:
+        """Write entries in this order, each whole or not at all, replacing older ones.
+
+        Returns False, with nothing written, if a blob that a row names went away meanwhile.
+        """
+
+    @abstractmethod
+    def _delete_entries(self, digests: Sequence[bytes]) -> int:
+        """Remove entries and return how many were there."""
+
+    @abstractmethod
+    def _delete_op(self, op: str) -> int:
+        """Remove all entries of an op and return how many there were."""
+
+    @abstractmethod
+    def _recent(self, op: str, limit: int) -> list[tuple[bytes, bytes]]:
+        """Return digest and entry of the latest records of an op, newest first."""
+
+    @abstractmethod
+    def _read_blob(self, blob: BlobId, length: int) -> Buffer | None:
+        """Return what is kept under a blob id, unverified and never to change."""
+
+    @abstractmethod
+    def _write_blobs(self, blobs: Mapping[BlobId, Buffer]) -> None:
+        """Keep blobs, each visible only when whole; those already there may be left alone."""
+
+    @abstractmethod
+    def _has_blobs(self, blobs: Collection[tuple[BlobId, int]]) -> set[BlobId]:
+        """Return which of these blobs are there, with that length."""
+
+    @abstractmethod
+    def _quarantine_entry(self, digest: bytes, data: bytes) -> None:
+        """Set a damaged entry aside, unless it was replaced since it was read."""
+
+    @abstractmethod
+    def _quarantine_blob(self, blob: BlobId) -> None:
+        """Set a damaged blob aside."""
+
+    def _mark_used(self, digests: Sequence[bytes]) -> None:  # noqa: B027
+        """Note that entries were asked for, where that decides what is evicted."""
+
+    def close(self) -> None:  # noqa: B027
+        """Let go of files and connections; using the store again takes them again."""
+
+    def _after_fork(self) -> None:
+        """Forget what threads of the parent process may have held; called in the child."""
+        self._counts_lock = threading.Lock()
+
+    # --- statistics ---
+
+    @property
+    def stats(self) -> StoreStats:
+        """What was done so far, as an unchanging snapshot."""
+        with self._counts_lock:
+            return StoreStats(**self._counts)
+
+    def reset_stats(self) -> None:
+        """Count from zero again."""
+        with self._counts_lock:
+            self._counts.clear()
+
+    def _count(self, **more: int) -> None:
+        counts = self._counts
+        with self._counts_lock:
+            for name, number in more.items():
+                counts[name] = counts.get(name, 0) + number
+
+
+_backends: WeakSet[Backend] = WeakSet()
+
+
+def _after_fork() -> None:
+    for backend in list(_backends):
+        backend._after_fork()  # noqa: SLF001
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,403 @@
+"""A store in a folder: a SQLite index with small artifacts in it, and a file for each blob.
+
+Layout, version 1:
+
+    LAYOUT              JSON: {"layout": 1, "made_by": ...}; written first, so that a folder
+                        either says that it is a store or is empty
+    index.sqlite        entries (`store.record`) and which blobs they refer to; WAL mode
+    blobs/ab/<62 hex>   a blob under its id, never changed; written in tmp/ and renamed
+    tmp/                what is being written
+    quarantine/         damaged entries and blobs, for a look
+    tokens/<hex>        written by a client; a worker that sees it sees the same folder
+    .gitignore          keeps it all out of version control
+
+A killed process loses nothing that it had finished and leaves no half entry: SQLite's log brings
+back what was committed, a blob is renamed into place whole, and a record is only written after
+its blobs. A power cut may cost the latest entries; what it damages is found when it is read. The
+folder must be on a file system with working locks, which most network file systems lack.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import mmap
+import os
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from invariant_dask._version import __version__
+from invariant_dask.core.digest import LEAF_SIZE, BlobId
+from invariant_dask.errors import StoreLayoutError, StoreNotSharedError, StoreUnavailableError
+from invariant_dask.store.base import Store, StoreRef, openers
+from invariant_dask.store.eviction import evict, parse_size
+from invariant_dask.store.index import Index
+from invariant_dask.store.record import EntryRow
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+LAYOUT = 1
+
+logger = logging.getLogger("invariant_dask.store")
+
+_DAY = 86_400
+_USED_EVERY = 60.0
+_USED_BATCH = 512
+_QUARANTINE_LIMIT = 100
+
+# A map costs a file descriptor and a page fault per page; copying a little is cheaper.
+_MAP_FROM = LEAF_SIZE
+
+
+class DiskStore(Store):
+    """Keeps artifacts in a folder that many processes may use at once.
+
+    Parameters
+    ----------
+    path
+        The folder; it is made if it is not there.
+    size_limit
+        The most bytes to keep, as a number or as text such as `"10GB"`. What was used least
+        recently makes room. Without it nothing is ever removed.
+
+    Raises
+    ------
+    StoreLayoutError
+        If the path holds something else, or a store of another layout version.
+    StoreUnavailableError
+        If the folder cannot be made or written.
+    """
+
+    kind = "disk"
+
+    def __init__(
+        self, path: str | os.PathLike[str] = ".invariant", *, size_limit: int | str | None = None
+    ) -> None:
+        super().__init__()
+        # Absolute from the start: the working folder may change, here and in workers.
+        self._root = Path(path).expanduser().absolute()
+        self._limit = parse_size(size_limit)
+        self._blobs = self._root / "blobs"
+        self._tmp = self._root / "tmp"
+        _check_layout(self._root)
+        self._index = Index(self._root / "index.sqlite")
+        self._lock = threading.Lock()
+        self._own_token = ""
+        self._token_written = 0.0
+        self._used: dict[bytes, float] = {}
+        self._to_mark: list[bytes] = []
+        self._marked_at = time.monotonic()
+        # Unknown at first: the first put looks.
+        self._unaccounted: int = self._limit or 0
+
+    @property
+    def url(self) -> str:
+        """The absolute path of the folder."""
+        return str(self._root)
+
+    def close(self) -> None:
+        with self._lock:
+            self._flush_used()
+        self._index.close()
+
+    def _after_fork(self) -> None:
+        super()._after_fork()
+        self._lock = threading.Lock()
+        self._own_token = ""
+        self._index.after_fork()
+
+    def _token(self) -> str:
+        with self._lock:
+            # Others remove tokens that look abandoned: one in use is renewed.
+            if not self._own_token or time.time() - self._token_written > _DAY:
+                self._own_token = self._own_token or secrets.token_hex(16)
+                limit = json.dumps({"size_limit": self._limit})
+                with _writing(self._root):
+                    _replace_text(self._root / "tokens" / self._own_token, limit, self._tmp)
+                self._token_written = time.time()
+            return self._own_token
+
+    # --- entries ---
+
+    def _read_entries(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
+        return self._index.read(digests)
+
+    def _write_entries(self, rows: Sequence[EntryRow]) -> bool:
+        if not self._index.write(rows):
+            return False
+        if self._limit is not None:
+            self._make_room(sum(len(row.data) for row in rows))
+        return True
+
+    def _delete_entries(self, digests: Sequence[bytes]) -> int:
+        return self._index.delete(digests)
+
+    def _delete_op(self, op: str) -> int:
+        return self._index.delete_op(op)
+
+    def _recent(self, op: str, limit: int) -> list[tuple[bytes, bytes]]:
+        return self._index.recent(op, limit)
+
+    def _mark_used(self, digests: Sequence[bytes]) -> None:
+        now = time.monotonic()
+        used = self._used
+        with self._lock:
+            for digest in digests:
+                if now - used.get(digest, -_USED_EVERY) >= _USED_EVERY:
+                    used[digest] = now
+                    self._to_mark.append(digest)
+            if len(self._to_mark) >= _USED_BATCH or now - self._marked_at > _USED_EVERY:
+                self._flush_used()
+
+    def _flush_used(self) -> None:
+        pending, self._to_mark = self._to_mark, []
+        self._marked_at = time.monotonic()
+        if len(self._used) > 100_000:
+            self._used.clear()
+        if pending:
+            try:
+                self._index.mark_used(pending)
+            except StoreUnavailableError as error:
+                # A full disk must not keep anybody from reading.
+                logger.info("%s: cannot note what was used: %s", self._root, error)
+
+    def _make_room(self, written: int) -> None:
+        assert self._limit is not None
+        with self._lock:
+            # Counting is a scan, and other processes write too: once per 1/32 of the limit.
+            self._unaccounted += written
+            if self._unaccounted < self._limit // 32:
+                return
+            self._unaccounted = 0
+            self._flush_used()
+        self._count(evicted=evict(self._index, self._limit, self._unlink))
+
+    # --- blobs ---
+
+    def _path_of(self, blob: BlobId) -> Path:
+        name = blob.hex()
+        return self._blobs / name[:2] / name[2:]
+
+    def _read_blob(self, blob: BlobId, length: int) -> Buffer | None:  # noqa: ARG002
+        try:
+            fd = os.open(self._path_of(blob), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _unavailable(self._root, error) from error
+        try:
+            size = os.fstat(fd).st_size
+            if size >= _MAP_FROM:
+                with contextlib.suppress(OSError):  # too many maps or files: read instead
+                    return _map(fd, size)
+            with open(fd, "rb", closefd=False) as file:
+                return file.read()
+        except OSError as error:
+            raise _unavailable(self._root, error) from error
+        finally:
+            os.close(fd)
+
+    def _write_blobs(self, blobs: Mapping[BlobId, Buffer]) -> None:
+        views = {blob: memoryview(data).cast("B") for blob, data in blobs.items()}
+        # Listed before anyone looks whether the file is there: see `eviction.evict`.
+        self._index.list_blobs((blob, len(view)) for blob, view in views.items())
+        written = 0
+        for blob, view in views.items():
+            if not self._has_blob(blob, len(view)):
+                self._write_blob(blob, view)
+                written += len(view)
+        with self._lock:
+            self._unaccounted += written
+
+    def _write_blob(self, blob: BlobId, view: memoryview) -> None:
+        path = self._path_of(blob)
+        partial = self._tmp / secrets.token_hex(16)
+        with _writing(self._root):
+            try:
+                _write_file(partial, view)
+                try:
+                    partial.replace(path)
+                except FileNotFoundError:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    partial.replace(path)
+            except BaseException:
+                partial.unlink(missing_ok=True)
+                raise
+
+    def _has_blob(self, blob: BlobId, length: int) -> bool:
+        try:
+            return self._path_of(blob).stat().st_size == length
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise _unavailable(self._root, error) from error
+
+    def _has_blobs(self, blobs: Collection[tuple[BlobId, int]]) -> set[BlobId]:
+        return {blob for blob, length in blobs if self._has_blob(blob, length)}
+
+    def _unlink(self, blob: BlobId) -> None:
+        with _writing(self._root):
+            self._path_of(blob).unlink(missing_ok=True)
+
+    # --- damage ---
+
+    def _quarantine_entry(self, digest: bytes, data: bytes) -> None:
+        if self._index.delete_same(digest, data):
+            try:
+                self._aside(digest, "entry").write_bytes(data)
+            except OSError as error:
+                logger.info("%s: cannot keep a damaged entry: %s", self._root, error)
+
+    def _quarantine_blob(self, blob: BlobId) -> None:
+        with _writing(self._root), contextlib.suppress(FileNotFoundError):
+            self._path_of(blob).replace(self._aside(blob, "blob"))
+
+    def _aside(self, name: bytes, what: str) -> Path:
+        folder = self._root / "quarantine"
+        folder.mkdir(exist_ok=True)
+        kept = sorted(folder.iterdir(), key=lambda path: path.name)
+        for path in kept[: max(0, len(kept) - _QUARANTINE_LIMIT + 1)]:
+            path.unlink(missing_ok=True)
+        # The time comes first: names sort by age.
+        return folder / f"{time.time_ns()}-{name.hex()}.{what}"
+
+
+def _map(fd: int, size: int) -> memoryview:
+    options: dict[str, Any] = {"access": mmap.ACCESS_READ}
+    if sys.version_info >= (3, 13):
+        options["trackfd"] = False  # else each map would hold a file descriptor
+    return memoryview(mmap.mmap(fd, size, **options))
+
+
+def _write_file(path: Path, view: memoryview) -> None:
+    # Read-only even for ourselves: whoever writes into a blob by mistake gets an error.
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
+    try:
+        while view:
+            view = view[os.write(fd, view[: 1 << 30]) :]
+    finally:
+        os.close(fd)
+
+
+def _replace_text(path: Path, text: str, tmp: Path) -> None:
+    partial = tmp / f"LAYOUT.{secrets.token_hex(8)}"
+    try:
+        partial.write_text(text)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+# --- the folder ----------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _writing(root: Path) -> Any:
+    try:
+        yield
+    except OSError as error:
+        raise _unavailable(root, error) from error
+
+
+def _unavailable(root: Path, error: OSError) -> StoreUnavailableError:
+    if isinstance(error, StoreUnavailableError):
+        return error
+    return StoreUnavailableError(f"store {root} cannot be used: {error}")
+
+
+def _check_layout(root: Path) -> None:
+    """Make sure that a folder is a store of this layout, making it one if it is empty."""
+    if root.exists() and not root.is_dir():
+        msg = f"{root} is a file; a store needs a folder of its own"
+        raise StoreLayoutError(msg)
+    with _writing(root):
+        root.mkdir(parents=True, exist_ok=True)
+        if not _has_layout(root):
+            _claim_folder(root)
+        if not os.access(root, os.W_OK | os.X_OK):
+            msg = f"store {root} cannot be written by this user"
+            raise StoreUnavailableError(msg)
+        for name in ("blobs", "tmp", "tokens", "quarantine"):
+            (root / name).mkdir(exist_ok=True)
+        _remove_old(root / "tmp", _DAY)
+        _remove_old(root / "tokens", 7 * _DAY)
+
+
+def _has_layout(root: Path) -> bool:
+    try:
+        text = (root / "LAYOUT").read_text()
+    except FileNotFoundError:
+        return False
+    try:
+        version = json.loads(text)["layout"]
+    except (ValueError, TypeError, KeyError) as error:
+        msg = f"{root / 'LAYOUT'} is not readable as a store's; move the folder away"
+        raise StoreLayoutError(msg) from error
+    if version != LAYOUT:
+        msg = (
+            f"store {root} has layout version {version}, and this invariant-dask {__version__} "
+            f"knows version {LAYOUT}; use the version that made it, or another folder"
+        )
+        raise StoreLayoutError(msg)
+    return True
+
+
+def _claim_folder(root: Path) -> None:
+    # What another process, or one that was killed, wrote on its way to the same is not in the way.
+    foreign = [path.name for path in root.iterdir() if not path.name.startswith("LAYOUT")]
+    if foreign and not _has_layout(root):
+        msg = (
+            f"{root} holds something else than a store ({', '.join(sorted(foreign)[:3])}); "
+            "name a folder that is empty or not there"
+        )
+        raise StoreLayoutError(msg)
+    layout = json.dumps({"layout": LAYOUT, "made_by": f"invariant-dask {__version__}"})
+    _replace_text(root / "LAYOUT", layout, root)
+    (root / ".gitignore").write_text("*\n")
+
+
+def _remove_old(folder: Path, seconds: float) -> None:
+    limit = time.time() - seconds
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mtime < limit:
+                path.unlink()
+
+
+# --- opening from a reference --------------------------------------------------------------------
+
+# The stores of this process that were opened from references; they stay open between tasks.
+_opened: dict[tuple[str, int | None], DiskStore] = {}
+_opened_lock = threading.Lock()
+
+
+def _open(ref: StoreRef) -> Store:
+    # The folder is never made here: an empty one on the wrong disk would look like a store.
+    try:
+        limit = json.loads((Path(ref.url) / "tokens" / ref.token).read_text())["size_limit"]
+    except (FileNotFoundError, NotADirectoryError):
+        msg = (
+            f"this process ({os.uname().nodename}, pid {os.getpid()}) does not see the store "
+            f"{ref.url} of the client; use a folder that all workers share, or an s3:// URL, or "
+            "let results stay on the client with NullStore"
+        )
+        raise StoreNotSharedError(msg) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = f"store {ref.url} of the client cannot be opened here: {error}"
+        raise StoreUnavailableError(msg) from error
+    with _opened_lock:
+        store = _opened.get((ref.url, limit))
+        if store is None:
+            store = _opened[ref.url, limit] = DiskStore(ref.url, size_limit=limit)
+    return store
+
+
+openers[DiskStore.kind] = _open

@@ -1,0 +1,238 @@
+"""Any sequence of operations leaves a store agreeing with a dictionary."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from invariant_dask.core.digest import BlobId
+from invariant_dask.core.encode import encode
+from invariant_dask.errors import ArtifactNotFoundError
+from invariant_dask.store import About, DiskStore, MemoryStore, Record, Store
+from invariant_dask.testing import damage_blob, damage_entry, sample_manifest, sample_planned
+
+OPS = st.sampled_from(["op:a", "op:b"])
+NUMBERS = st.integers(0, 3)
+NAMES = st.sampled_from(["p", "q", "r"])
+# By name, so that a failing sequence can be read; with few buffers, so that artifacts share blobs.
+BUFFERS = {"x": b"x" * 40_000, "y": b"y" * 40_000}
+BLOB_OF_ITS_OWN = list(range(20_000))
+VALUES = st.one_of(
+    st.integers(),
+    st.text(max_size=5).map(lambda text: "text " + text),
+    st.sampled_from(["x", "y", "blob of its own"]),
+    st.lists(st.sampled_from(["x", "y", 1, "a"]), max_size=4),
+)
+
+
+def materialize(value: object) -> object:
+    """Return the value that a drawn one stands for."""
+    if isinstance(value, list):
+        return [materialize(item) for item in value]
+    if value == "blob of its own":
+        return BLOB_OF_ITS_OWN
+    return BUFFERS.get(value, value) if isinstance(value, str) else value
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """The model: records, claims, and which blobs are gone or damaged."""
+
+    def make(self) -> Store:
+        raise NotImplementedError
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = self.make()
+        self.records: dict[bytes, tuple[str, Record, object]] = {}
+        self.claims: dict[bytes, tuple[str, bytes, bytes]] = {}
+        self.gone: set[BlobId] = set()
+        self.bad: set[BlobId] = set()
+
+    def is_whole(self, record: Record) -> bool:
+        return not any(blob in self.gone for blob, _ in record.parts)
+
+    def expected(self, digest: bytes) -> tuple[Record, object] | None:
+        """What a look-up must find; a claim counts if its record has the hash it speaks of."""
+        if digest in self.claims:
+            _, target, claimed = self.claims[digest]
+            found = self.records.get(target)
+            if found is None or found[1].hash != claimed:
+                return None
+        else:
+            found = self.records.get(digest)
+        if found is None or not self.is_whole(found[1]):
+            return None
+        return found[1], found[2]
+
+    def drop_record(self, digest: bytes) -> None:
+        """Whether claims on a record outlive it is the store's choice: forget them for good."""
+        self.records.pop(digest, None)
+        orphans = [planned for planned, claim in self.claims.items() if claim[1] == digest]
+        for planned in orphans:
+            del self.claims[planned]
+            self.store.invalidate(planned)
+
+    # --- operations ---
+
+    @rule(op=OPS, n=NUMBERS, value=VALUES, name=st.none() | NAMES)
+    def publish(self, op: str, n: int, value: object, name: str | None) -> None:
+        planned = None if name is None else sample_planned(name)
+        value = materialize(value)
+        record = self.store.publish(
+            encode(value), sample_manifest(op, n=n), kind="any", about=About(op), planned=planned
+        )
+        self.records[record.resolved] = (op, record, value)
+        self.gone.difference_update(blob for blob, _ in record.parts)
+        if planned is not None:
+            self.claims[planned] = (op, record.resolved, record.hash)
+
+    @precondition(lambda self: self.records)
+    @rule(data=st.data(), name=NAMES)
+    def claim(self, data: st.DataObject, name: str) -> None:
+        op, record, _ = self.records[data.draw(st.sampled_from(sorted(self.records)))]
+        self.store.claim(sample_planned(name), record, [])
+        self.claims[sample_planned(name)] = (op, record.resolved, record.hash)
+
+    @rule(op=OPS, n=NUMBERS, name=st.none() | NAMES)
+    def get(self, op: str, n: int, name: str | None) -> None:
+        digest = self.digest(op, n) if name is None else sample_planned(name)
+        expected = self.expected(digest)
+        damaged = None
+        if expected is not None:
+            damaged = next((blob for blob, _ in expected[0].parts if blob in self.bad), None)
+        try:
+            value = self.store.get(digest)
+        except ArtifactNotFoundError:
+            assert expected is None or damaged is not None
+            if damaged is not None:
+                self.bad.discard(damaged)
+                self.gone.add(damaged)
+        else:
+            assert expected is not None
+            assert damaged is None
+            assert value == expected[1]
+
+    @rule(op=OPS, n=NUMBERS)
+    def invalidate_record(self, op: str, n: int) -> None:
+        digest = self.digest(op, n)
+        self.store.invalidate(digest)
+        self.drop_record(digest)
+
+    @rule(name=NAMES)
+    def invalidate_claim(self, name: str) -> None:
+        planned = sample_planned(name)
+        count = self.store.invalidate(planned)
+        claim = self.claims.pop(planned, None)
+        assert bool(count) == (claim is not None)
+        if claim is not None:
+            self.drop_record(claim[1])
+
+    @rule(op=OPS)
+    def invalidate_op(self, op: str) -> None:
+        count = self.store.invalidate(op)
+        records = [digest for digest, found in self.records.items() if found[0] == op]
+        claims = [planned for planned, claim in self.claims.items() if claim[0] == op]
+        assert count == len(records) + len(claims)
+        for planned in claims:
+            del self.claims[planned]
+        for digest in records:
+            self.drop_record(digest)
+
+    @precondition(lambda self: self.records)
+    @rule(data=st.data())
+    def damage_record(self, data: st.DataObject) -> None:
+        digest = data.draw(st.sampled_from(sorted(self.records)))
+        damage_entry(self.store, digest)
+        assert not self.store.exists(digest)
+        self.drop_record(digest)
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data())
+    def damage_claim(self, data: st.DataObject) -> None:
+        planned = data.draw(st.sampled_from(sorted(self.claims)))
+        damage_entry(self.store, planned)
+        assert not self.store.exists(planned)
+        del self.claims[planned]
+
+    def parts(self) -> list[tuple[BlobId, int]]:
+        parts = {part for _, record, _ in self.records.values() for part in record.parts}
+        return sorted(part for part in parts if part[0] not in self.gone | self.bad)
+
+    @precondition(lambda self: self.parts())
+    @rule(data=st.data())
+    def lose_blob(self, data: st.DataObject) -> None:
+        blob, _ = data.draw(st.sampled_from(self.parts()))
+        self.store._quarantine_blob(blob)
+        self.gone.add(blob)
+
+    @rule()
+    def close(self) -> None:
+        self.store.close()
+
+    # --- what holds at any time ---
+
+    @staticmethod
+    def digest(op: str, n: int) -> bytes:
+        from invariant_dask.core import manifest
+
+        return manifest.digest(sample_manifest(op, n=n))
+
+    @invariant()
+    def look_up_agrees_with_the_model(self) -> None:
+        digests = [self.digest(op, n) for op in ("op:a", "op:b") for n in range(4)]
+        digests += [sample_planned(name) for name in "pqr"]
+        found = self.store.lookup(digests)
+        for digest in digests:
+            expected = self.expected(digest)
+            assert (expected is None) == (digest not in found)
+            if expected is not None:
+                assert found[digest].record == expected[0]
+                assert (found[digest].entry is None) == (digest not in self.claims)
+
+    @invariant()
+    def recent_agrees_with_the_model(self) -> None:
+        for op in ("op:a", "op:b"):
+            known = {digest for digest, found in self.records.items() if found[0] == op}
+            assert {record.resolved for record in self.store.recent(op)} == known
+
+
+class MemoryMachine(StoreMachine):
+    """Without damage to blobs: an unused one is dropped or kept, so publishing may heal it."""
+
+    def make(self) -> Store:
+        return MemoryStore("unbounded")
+
+
+class DiskMachine(StoreMachine):
+    """With damage to blobs, which publishing them again does not heal, but reading finds."""
+
+    def make(self) -> Store:
+        self.folder = Path(tempfile.mkdtemp())
+        return DiskStore(self.folder / "store")
+
+    @rule()
+    def reopen(self) -> None:
+        self.store.close()
+        self.store = DiskStore(self.folder / "store")
+
+    @precondition(lambda self: self.parts())
+    @rule(data=st.data())
+    def damage_blob(self, data: st.DataObject) -> None:
+        blob, length = data.draw(st.sampled_from(self.parts()))
+        damage_blob(self.store, blob, length)
+        self.bad.add(blob)
+
+    def teardown(self) -> None:
+        self.store.close()
+        shutil.rmtree(self.folder)
+
+
+TestMemory = MemoryMachine.TestCase
+TestDisk = DiskMachine.TestCase
+TestMemory.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestDisk.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)

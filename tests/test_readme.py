@@ -1,0 +1,41 @@
+"""What the README says is true: its Python runs, its commands exist."""
+
+from __future__ import annotations
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_python_in_the_readme_gives_what_it_shows(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("INVARIANT_STORE", raising=False)
+    failed, attempted = doctest.testfile(
+        str(ROOT / "README.md"), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE
+    )
+    assert attempted > 15
+    assert failed == 0
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    (command,) = re.findall(r"^(python3 .*pytest -q)$", README, re.MULTILINE)
+    assert command in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.mark.parametrize("word", re.findall(r"^invariant-dask (\w+)", README, re.MULTILINE))
+def test_commands_in_the_readme_exist(word) -> None:
+    from typer.main import get_command
+
+    from invariant_dask.cli.app import app
+
+    assert word in get_command(app).commands  # type: ignore[attr-defined]
+
+
+def test_links_in_the_readme_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
