@@ -15,6 +15,14 @@ def _rebuild(cls: type[InvariantError], fields: dict[str, object]) -> InvariantE
     return cls(**fields)  # type: ignore[arg-type]  # each class takes its own fields back
 
 
+def _rebuild_with_cause(
+    cls: type[InvariantError], fields: dict[str, object], cause: BaseException | None
+) -> InvariantError:
+    error = _rebuild(cls, fields)
+    error.__cause__ = cause
+    return error
+
+
 class InvariantError(Exception):
     """Base of all errors raised on purpose by this package.
 
@@ -191,6 +199,10 @@ class OpError(InvariantError, RuntimeError):
 
     def _message(self, where: str, cause_type: str, cause_text: str) -> str:
         return f"{where} failed: {cause_type}: {cause_text}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Pickling an exception drops its cause; `runtime.failures` keeps only those that travel.
+        return _rebuild_with_cause, (type(self), self._fields, self.__cause__)
 
     def renamed(self, node: str) -> OpError:
         """Return the same error under another node id (equal nodes of two graphs share a task)."""

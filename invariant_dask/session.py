@@ -34,7 +34,12 @@ from invariant_dask.plan.compile import compile_graph
 from invariant_dask.plan.plan import Decision, Plan
 from invariant_dask.plan.program import Program
 from invariant_dask.runtime import code, graph, planner
-from invariant_dask.runtime.drive import GraphForgottenError, Scheduler, scheduler_for
+from invariant_dask.runtime.drive import (
+    HEALTHY,
+    GraphForgottenError,
+    Scheduler,
+    scheduler_for,
+)
 from invariant_dask.runtime.handle import Handle, Outcome
 from invariant_dask.runtime.task import RunInfo
 from invariant_dask.store.base import Store
@@ -410,9 +415,13 @@ class _Driver:
         must_run = plan.steps(Decision.RUN)
         tainted = set(self.forced) | self.void
         tainted |= self.program.descendants(tainted) if tainted else set()
-        known = scheduler.known([keys.of(index) for index in (*must_run, *plan.loads)])
-        if any(keys.of(index) in known for index in tainted):
-            # The scheduler still has an older result under these keys.
+        states = scheduler.known([keys.of(index) for index in (*must_run, *plan.loads)])
+        known = {key for key, state in states.items() if state in HEALTHY}
+        if self.lost:
+            # Under the old keys a scheduler may still know the tasks that found nothing.
+            keys, known = graph.Keys(self.program, os.urandom(16)), set()
+        elif any(keys.of(index) in states for index in tainted):
+            # The scheduler still has an older result, or an older task, under these keys.
             keys = graph.Keys(self.program, os.urandom(16), None if keys.salt else tainted)
         wanted = [i for i in self.program.targets if plan.decisions[i] is Decision.RUN]
         wanted = list(dict.fromkeys(wanted))

@@ -44,7 +44,8 @@ FILES = {
     ],
     "plan": ["program", "plan", "coherence", "decide", "explain", "compile"],
     "runtime": [
-        "failures", "flight", "handle", "code", "task", "graph", "sharing", "drive", "planner",
+        "failures", "flight", "sealing", "handle", "code", "task", "graph", "sharing", "drive",
+        "planner",
     ],
 }  # fmt: skip
 

@@ -168,7 +168,8 @@ def tone(image: Image, statistics: Histogram, strength: Decimal) -> Image:
     black = statistics.quantile(Fraction(1, 200))
     white = max(statistics.quantile(Fraction(199, 200)), black + 1)
     curve = [_toned(level, black, white, Fraction(strength)) for level in range(LEVELS)]
-    return np.array(curve, np.uint8)[image]
+    toned: Image = np.array(curve, np.uint8)[image]
+    return toned
 
 
 def _toned(level: int, black: int, white: int, strength: Fraction) -> int:
@@ -208,7 +209,8 @@ def _neighbours(pixels: NDArray[Any], axis: int) -> tuple[NDArray[Any], NDArray[
 @op("demo:luma")
 def luma(image: Image) -> Image:
     """Return the brightness of each pixel."""
-    return ((_brightness(image) + 128) >> 8).astype(np.uint8)
+    grey: Image = ((_brightness(image) + 128) >> 8).astype(np.uint8)
+    return grey
 
 
 def _brightness(image: Image) -> NDArray[np.int32]:
@@ -244,7 +246,7 @@ def palette(image: Image, colours: int) -> list[tuple[int, int, int]]:
     table = np.array(reduced.getpalette(), np.uint8).reshape(-1, CHANNELS).tolist()
     counts = np.bincount(np.asarray(reduced).ravel())
     order = sorted(np.flatnonzero(counts).tolist(), key=lambda index: (-counts[index], index))
-    return [tuple(table[index]) for index in order]
+    return [(table[index][0], table[index][1], table[index][2]) for index in order]
 
 
 @op("demo:card")

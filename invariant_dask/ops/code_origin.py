@@ -1,4 +1,4 @@
-"""Whose code a module is: the standard library's, an installed distribution's, or the user's own."""
+"""Whose code a module is: the standard library's, a distribution's, or the user's own."""
 
 from __future__ import annotations
 

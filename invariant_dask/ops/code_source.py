@@ -1,214 +1,244 @@
-"""The syntax of a function as it is loaded, whatever is on disk by now.
+"""The source of code that is loaded: finds the syntax tree of a live code object, or says why not.
 
-A function's source is found by compiling its file and looking for the very code object that is
-loaded, positions aside. If there is none, the file was edited after it was imported, and an
-identity taken from it would be a lie.
+A file may have changed since it was imported. So its text is read anew, compiled, and the code
+objects compared with the live one, positions aside; a tree is returned only if they are the same.
 """
 
 from __future__ import annotations
+import __future__
 
 import ast
-import functools
-import hashlib
+import copy
 import linecache
-import sys
-import tokenize
-from dataclasses import dataclass, field
-from pathlib import Path
-from types import CodeType, FunctionType
-from typing import Any
+import os
+import weakref
+from collections.abc import Iterator
+from types import CodeType
+from typing import Any, TypeAlias
 
 from invariant_dask.errors import StaleCodeError
 
-FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
-# What follows says nothing about what a function does, or varies with Python's minor version.
-_SKIPPED = frozenset({"type_comment", "type_ignores", "type_params", "returns", "kind", "ctx"})
+_FUTURE_FLAGS = 0
+for _feature in __future__.all_feature_names:
+    _FUTURE_FLAGS |= getattr(__future__, _feature).compiler_flag
 
-
-class NoSourceError(LookupError):
-    """There is no source to be had for a function."""
-
-
-@dataclass(slots=True)
-class _Source:
-    candidates: dict[str, list[tuple[CodeType, FunctionNode]]] = field(default_factory=dict)
+_COMPARED = (
+    "co_code", "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_argcount",
+    "co_posonlyargcount", "co_kwonlyargcount", "co_flags", "co_exceptiontable",
+)  # fmt: skip
 
 
-_sources: dict[tuple[str, str], _Source] = {}
-_syntax: dict[CodeType, FunctionNode] = {}
+class NoSourceError(Exception):
+    """There is no source text for some code; the caller knows the path to it and says so."""
 
 
-def syntax_of(function: FunctionType) -> FunctionNode:
-    """Return the syntax tree of a loaded function.
+class SourceFile:
+    """One parsed and compiled text.
 
-    Raises
-    ------
-    NoSourceError
-        If its source is not available.
-    StaleCodeError
-        If its source changed since it was loaded.
+    Attributes
+    ----------
+    text : bytes
+        What was parsed.
+    classes : dict
+        Class definitions by qualified name, in the order of the text.
+    notes : dict
+        Room for what others derive from a node, by the node's id; it lives as long as the tree.
     """
-    code = function.__code__
-    source = _source(function)
-    named = source.candidates.get(code.co_name, [])
-    if _is_rewritten(function):
-        for candidate, node in named:
-            if candidate.co_firstlineno == code.co_firstlineno:
-                return node
-    same_line = sorted(named, key=lambda pair: pair[0].co_firstlineno != code.co_firstlineno)
-    for candidate, node in same_line:
-        if same_code(candidate, code):
-            return node
-    msg = (
-        f"the source of {function.__module__}.{function.__qualname__} changed since it was "
-        "imported; reload the module, or restart Python"
+
+    def __init__(self, path: str, text: bytes, flags: int) -> None:
+        self.path = path
+        self.text = text
+        tree = compile(text, path, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
+        assert isinstance(tree, ast.Module)
+        self.tree = tree
+        self.module = compile(tree, path, "exec", flags, dont_inherit=True)
+        self._flags = flags
+        self._lambdas: dict[int, ast.Lambda] | None = None
+        self.notes: dict[int, Any] = {}
+        self.classes: dict[str, list[ast.ClassDef]] = {}
+        self._nodes: dict[tuple[str, int], list[FunctionNode]] = {}
+        self._codes: dict[str, list[CodeType]] = {}
+        for code in _nested(self.module):
+            self._codes.setdefault(code.co_qualname, []).append(code)
+        self._index(tree, "")
+
+    def _index(self, node: ast.AST, prefix: str) -> None:
+        for child in ast.iter_child_nodes(node):
+            inside = prefix
+            if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                first = child.decorator_list[0] if child.decorator_list else child
+                self._nodes.setdefault((child.name, first.lineno), []).append(child)
+                inside = f"{prefix}{child.name}.<locals>."
+            elif isinstance(child, ast.Lambda):
+                self._nodes.setdefault(("<lambda>", child.lineno), []).append(child)
+                inside = f"{prefix}<lambda>.<locals>."
+            elif isinstance(child, ast.ClassDef):
+                self.classes.setdefault(prefix + child.name, []).append(child)
+                inside = f"{prefix}{child.name}."
+            self._index(child, inside)
+
+    def find(self, code: CodeType, *, by_line: bool = False) -> FunctionNode | None:
+        """Return the definition of a live code object, or None if it is not in this text.
+
+        Parameters
+        ----------
+        code
+            From a function.
+        by_line
+            If nothing is the same, take what has its name on its line.
+        """
+        named = self._codes.get(code.co_qualname, ())
+        same = [candidate for candidate in named if same_code(candidate, code)]
+        if not same and by_line:
+            same = [c for c in named if c.co_firstlineno == code.co_firstlineno]
+        if len(same) > 1:
+            # Equal code twice: the one in the same place, if it has not moved.
+            at = code.co_firstlineno
+            here = [c for c in same if c.co_firstlineno == at]
+            where = list(code.co_positions())
+            same = [c for c in here if list(c.co_positions()) == where] or here or same
+        return self._node_of(same[0]) if same else None
+
+    def _node_of(self, code: CodeType) -> FunctionNode | None:
+        found = self._nodes.get((code.co_name, code.co_firstlineno), [])
+        if len(found) < 2:
+            return found[0] if found else None
+        if self._lambdas is None:
+            self._lambdas = self._tell_lambdas_apart()
+        return self._lambdas.get(id(code))
+
+    def _tell_lambdas_apart(self) -> dict[int, ast.Lambda]:
+        """Return the node of each lambda's code, where several stand on one line."""
+        # Positions need not tell them apart (-X no_debug_ranges). A copy of the tree in which each
+        # lambda has a line of its own compiles to code objects nested in the same order.
+        numbered = copy.deepcopy(self.tree)
+        by_line = {}
+        start = self.text.count(b"\n") + 2
+        for original, twin in zip(ast.walk(self.tree), ast.walk(numbered), strict=True):
+            if isinstance(original, ast.Lambda) and isinstance(twin, ast.Lambda):
+                twin.lineno = twin.end_lineno = start + len(by_line)
+                twin.col_offset, twin.end_col_offset = 0, 1
+                by_line[twin.lineno] = original
+        module = compile(numbered, self.path, "exec", self._flags, dont_inherit=True)
+        pairs = zip(_nested(self.module), _nested(module), strict=True)
+        return {
+            id(code): by_line[twin.co_firstlineno]
+            for code, twin in pairs
+            if twin.co_firstlineno in by_line and twin.co_name == "<lambda>"
+        }
+
+
+def _nested(code: CodeType) -> Iterator[CodeType]:
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield constant
+            yield from _nested(constant)
+
+
+def same_code(one: CodeType, other: CodeType) -> bool:
+    """Return whether two code objects do the same, wherever they were written."""
+    return all(getattr(one, name) == getattr(other, name) for name in _COMPARED) and same_constant(
+        one.co_consts, other.co_consts
     )
-    raise StaleCodeError(msg)
 
 
-def same_code(a: CodeType, b: CodeType) -> bool:
-    """Return whether two code objects do the same, wherever they stand."""
-    return (
-        a.co_code == b.co_code
-        and a.co_names == b.co_names
-        and a.co_varnames == b.co_varnames
-        and a.co_freevars == b.co_freevars
-        and a.co_cellvars == b.co_cellvars
-        and a.co_flags == b.co_flags
-        and a.co_argcount == b.co_argcount
-        and a.co_kwonlyargcount == b.co_kwonlyargcount
-        and len(a.co_consts) == len(b.co_consts)
-        and all(map(_same_constant, a.co_consts, b.co_consts))
-    )
+def same_constant(one: Any, other: Any) -> bool:
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, CodeType):
+        return same_code(one, other)
+    if isinstance(one, tuple):
+        return len(one) == len(other) and all(map(same_constant, one, other))
+    if isinstance(one, frozenset):
+        return sorted(map(repr, one)) == sorted(map(repr, other))
+    return repr(one) == repr(other)  # tells -0.0 from 0.0, and nan is nan
 
 
-def _same_constant(a: object, b: object) -> bool:
-    if isinstance(a, CodeType) and isinstance(b, CodeType):
-        return same_code(a, b)
-    return type(a) is type(b) and repr(a) == repr(b)
+_parsed: dict[tuple[str, int], SourceFile] = {}
+_located: dict[int, tuple[weakref.ref[CodeType], SourceFile, FunctionNode]] = {}
 
 
-def _is_rewritten(function: FunctionType) -> bool:
-    """Whether pytest changed the code of the module, as it does with assertions in tests."""
-    module = sys.modules.get(function.__module__)
-    loader = getattr(getattr(module, "__spec__", None), "loader", None)
+class Sources:
+    """The texts of one moment: each file is read at most once by one of these."""
+
+    def __init__(self) -> None:
+        self._files: dict[tuple[str, int], SourceFile] = {}
+
+    def locate(
+        self, code: CodeType, namespace: dict[str, Any], shown: str
+    ) -> tuple[SourceFile, FunctionNode]:
+        """Return the file and the definition of a live code object.
+
+        Raises
+        ------
+        NoSourceError
+            If there is no text.
+        StaleCodeError
+            If the text is of other code than the live one.
+        """
+        file = self.file(code.co_filename, namespace, code.co_flags & _FUTURE_FLAGS)
+        known = _located.get(id(code))
+        if known is not None and known[0]() is code and known[1] is file:
+            return file, known[2]
+        node = file.find(code, by_line=_is_rewritten_by_pytest(namespace))
+        if node is None:
+            msg = (
+                f"the source of {shown} changed since it was imported ({file.path}), so what is "
+                "loaded is not what is written; reload the module or restart the process"
+            )
+            raise StaleCodeError(msg)
+        number = id(code)
+        forget = weakref.ref(code, lambda _: _located.pop(number, None))
+        _located[number] = (forget, file, node)
+        return file, node
+
+    def file(self, filename: str, namespace: dict[str, Any], flags: int = 0) -> SourceFile:
+        """Return a parsed text: of a file, a notebook cell or whatever else `linecache` knows."""
+        found = self._files.get((filename, flags))
+        if found is not None:
+            return found
+        path, text = _read(filename, namespace)
+        if path.startswith("<") or not os.path.isabs(path) or "ipykernel" in path:  # noqa: PTH117
+            compile_flags = flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT  # cells may await
+        else:
+            compile_flags = flags
+        file = _parsed.get((path, compile_flags))
+        if file is None or file.text != text:
+            try:
+                file = SourceFile(path, text, compile_flags)
+            except (SyntaxError, ValueError) as error:
+                msg = f"{path} can no longer be compiled, so it changed since it was loaded: "
+                raise StaleCodeError(f"{msg}{error}; reload or restart") from error
+            _parsed[path, compile_flags] = file
+        self._files[filename, flags] = file
+        return file
+
+
+def _read(filename: str, namespace: dict[str, Any]) -> tuple[str, bytes]:
+    candidates = [filename]
+    module_file = namespace.get("__file__")
+    # A script's code may have a path relative to a folder that was left since.
+    if isinstance(module_file, str) and _base(module_file) == _base(filename):
+        candidates.append(module_file)
+    for path in candidates:
+        try:
+            with open(path, "rb") as stream:  # noqa: PTH123  Path would cost as much as the read
+                return path, stream.read()
+        except (OSError, ValueError):
+            continue
+    lines = linecache.getlines(filename, namespace)
+    if not lines:
+        raise NoSourceError
+    return filename, "".join(lines).encode("utf-8", "surrogatepass")
+
+
+def _base(path: str) -> str:
+    return os.path.basename(path)  # noqa: PTH119
+
+
+def _is_rewritten_by_pytest(namespace: dict[str, Any]) -> bool:
+    spec = namespace.get("__spec__")
+    loader = getattr(spec, "loader", None) or namespace.get("__loader__")
     return type(loader).__name__ == "AssertionRewritingHook"
-
-
-def _source(function: FunctionType) -> _Source:
-    filename = function.__code__.co_filename
-    text = _read(filename, function)
-    key = (filename, hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest())
-    found = _sources.get(key)
-    if found is None:
-        found = _sources[key] = _index(text, filename)
-    return found
-
-
-def _read(filename: str, function: FunctionType) -> str:
-    path = Path(filename)
-    if path.is_file():
-        # Read afresh: linecache may still hold what was there before.
-        with tokenize.open(filename) as file:
-            return file.read()
-    text = "".join(linecache.getlines(filename, function.__globals__))
-    if not text:
-        raise NoSourceError(filename)
-    return text
-
-
-def _index(text: str, filename: str) -> _Source:
-    try:
-        tree = ast.parse(text, filename)
-        code = compile(text, filename, "exec", dont_inherit=True)
-    except (SyntaxError, ValueError):
-        # A file that does not even compile is not what was loaded.
-        return _Source()
-    source = _Source()
-    nodes: dict[tuple[str, int], list[FunctionNode]] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, FunctionNode):
-            name = "<lambda>" if isinstance(node, ast.Lambda) else node.name
-            first = node.lineno
-            for decorator in getattr(node, "decorator_list", ()):
-                first = min(first, decorator.lineno)
-            nodes.setdefault((name, first), []).append(node)
-    stack = [code]
-    while stack:
-        current = stack.pop()
-        for constant in reversed(current.co_consts):
-            if isinstance(constant, CodeType):
-                stack.append(constant)
-        matching = nodes.get((current.co_name, current.co_firstlineno), [])
-        if matching:
-            # Several lambdas on one line come in the order of their code objects.
-            node = matching.pop(0) if len(matching) > 1 else matching[0]
-            source.candidates.setdefault(current.co_name, []).append((current, node))
-    return source
-
-
-def serialise(node: Any) -> str:
-    """Return a text for a syntax tree that only changes when its meaning may.
-
-    Positions, comments, formatting, docstrings and annotations are left out, and so is what only
-    some versions of Python put into a tree: a field that is empty is not written.
-    """
-    if isinstance(node, ast.AST):
-        return _serialise_node(node)
-    if isinstance(node, list):
-        return "[" + ",".join(map(serialise, node)) + "]"
-    return f"{type(node).__name__}:{node!r}"
-
-
-def _serialise_node(node: ast.AST) -> str:
-    if isinstance(node, ast.AnnAssign):
-        # `x: int = 1` in a function is `x = 1`; without a value it does nothing.
-        if node.value is None:
-            return "Pass()"
-        return f"Assign(targets=[{serialise(node.target)}],value={serialise(node.value)})"
-    parts = []
-    for name in node._fields:
-        value = getattr(node, name, None)
-        if name in _SKIPPED or value is None or value == []:
-            continue
-        if name == "annotation":
-            continue
-        if name == "body" and isinstance(value, list):
-            value = without_docstring(node, value)
-        parts.append(f"{name}={serialise(value)}")
-    return f"{type(node).__name__}({','.join(parts)})"
-
-
-def without_docstring(node: ast.AST, body: list[ast.stmt]) -> list[ast.stmt]:
-    """Return the statements of a body but for its docstring."""
-    documented = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-    if documented and body and isinstance(body[0], ast.Expr):
-        value = body[0].value
-        if isinstance(value, ast.Constant) and isinstance(value.value, str):
-            return body[1:]
-    return body
-
-
-@functools.lru_cache(maxsize=4096)
-def body_text(node: FunctionNode) -> str:
-    """Return the text of a function without its name, decorators and defaults.
-
-    Those are values, and enter as values.
-    """
-    arguments = node.args
-    names = ",".join(
-        argument.arg
-        for group in (arguments.posonlyargs, ["/"], arguments.args, ["*"], arguments.kwonlyargs)
-        for argument in group
-        if isinstance(argument, ast.arg)
-    )
-    shape = f"{len(arguments.posonlyargs)}/{len(arguments.args)}/{len(arguments.kwonlyargs)}"
-    rest = "".join(
-        f"{mark}{argument.arg}"
-        for mark, argument in (("*", arguments.vararg), ("**", arguments.kwarg))
-        if argument is not None
-    )
-    body = node.body if isinstance(node.body, list) else [node.body]
-    text = serialise(without_docstring(node, body))  # type: ignore[arg-type]
-    return f"{type(node).__name__}({names};{shape};{rest}):{text}"

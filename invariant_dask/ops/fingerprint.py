@@ -332,9 +332,10 @@ class _Walk:
                 for chain in sorted(wanted[name]):
                     yield f"{'.'.join((name, *chain))} = {self._chain(scope[name], name, chain)}"
             elif name in builtins:
-                if name in {"globals", "eval", "exec", "__import__", "vars", "locals"}:
-                    self._note_blind(f"{name}() in {function.__qualname__}")
-                elif name in {"getattr", "setattr"}:
+                if name in {"globals", "eval", "exec", "__import__", "vars", "locals"} or name in {
+                    "getattr",
+                    "setattr",
+                }:
                     self._note_blind(f"{name}() in {function.__qualname__}")
                 yield f"{name} is builtin"
             else:
@@ -361,7 +362,9 @@ class _Walk:
         number = self._new(cls)
         self._note_module(cls.__module__)
         self.types.append(cls)
-        text = [f"class {cls.__name__}; bases {[self.value(base, base.__name__) for base in cls.__bases__]}"]
+        text = [
+            f"class {cls.__name__}; bases {[self.value(base, base.__name__) for base in cls.__bases__]}"
+        ]
         if type(cls) is not type:
             text.append(f"metaclass {self.value(type(cls), type(cls).__name__)}")
         if "__annotations__" in vars(cls) or hasattr(cls, "__dataclass_fields__"):

@@ -7,8 +7,8 @@ reached through a distributed client. Both return handles.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 import dask
@@ -40,11 +40,15 @@ class Scheduler(Protocol):
 
     def prepare(self, store: Store) -> None: ...
 
-    def known(self, keys: Sequence[str]) -> set[str]: ...
+    def known(self, keys: Sequence[str]) -> Mapping[str, str]: ...
 
     def execute(self, graph: DaskGraph, keys: list[str], report: Report | None) -> list[Handle]: ...
 
     def close(self) -> None: ...
+
+
+HEALTHY = frozenset({"memory", "processing", "waiting", "queued", "no-worker"})
+"""States of a key that will give, or has, a result."""
 
 
 class GraphForgottenError(Exception):
@@ -70,8 +74,8 @@ class LocalScheduler:
             )
             raise StoreNotSharedError(msg)
 
-    def known(self, keys: Sequence[str]) -> set[str]:  # noqa: ARG002  the same for all schedulers
-        return set()
+    def known(self, keys: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002  as on a cluster
+        return {}
 
     def execute(self, graph: DaskGraph, keys: list[str], report: Report | None) -> list[Handle]:
         def posttask(_key: str, result: Any, *_rest: object) -> None:
@@ -110,14 +114,13 @@ class ClusterScheduler:
         sharing.check_shared(self.client, store)
         self.salt = sharing.domain_salt(self.client, store)
 
-    def known(self, keys: Sequence[str]) -> set[str]:
-        """Return the keys the scheduler holds healthily; erred ones will be tried again."""
+    def known(self, keys: Sequence[str]) -> Mapping[str, str]:
+        """Return the state of the keys that the scheduler knows; erred ones are tried again."""
         if not keys:
-            return set()
+            return {}
         states = self.client.sync(self.client.scheduler.get_task_status, keys=list(keys))
         self._erred = [key for key, state in states.items() if state == "erred"]
-        healthy = {"memory", "processing", "waiting", "queued", "no-worker"}
-        return {key for key, state in states.items() if state in healthy}
+        return {key: state for key, state in states.items() if state is not None}
 
     def execute(self, graph: DaskGraph, keys: list[str], report: Report | None) -> list[Handle]:
         from dask._expr import LLGExpr
@@ -134,7 +137,9 @@ class ClusterScheduler:
                 futures = self.client.get(expr, keys, sync=False)
                 again = [future for future in futures if future.key in self._erred]
                 if again:
-                    self.client.retry(again)
+                    # A KeyError: everybody let go of it meanwhile, so it is new and runs anyway.
+                    with suppress(KeyError):
+                        self.client.retry(again)
                 return list(self.client.gather(futures))
         except FutureCancelledError as error:
             if "lost dependencies" in str(error):

@@ -121,7 +121,8 @@ def _receive(*fields: Any) -> Handle:
     planned, descriptor, kind, size, outcome, store, record, storage, blobs, recipe = fields
     # What arrives may be a view of a receive buffer that others can write to; bytes cannot change.
     kept: dict[BlobId, Buffer] = {
-        blob: data if type(data) is bytes else bytes(data) for blob, data in blobs.items()}
+        blob: data if type(data) is bytes else bytes(data) for blob, data in blobs.items()
+    }
     return Handle(
         planned, descriptor, kind, size, outcome, store, record, storage, kept, recipe
     )  # fmt: skip

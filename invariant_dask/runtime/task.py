@@ -21,13 +21,19 @@ from invariant_dask.core.digest import PlannedDigest, ResolvedDigest
 from invariant_dask.core.encode import Encoded, encode
 from invariant_dask.core.files import FileContent
 from invariant_dask.core.sealed import SealedDict
-from invariant_dask.errors import ArtifactLostError, NotCacheableError, StoreUnavailableError
+from invariant_dask.errors import (
+    ArtifactLostError,
+    NotCacheableError,
+    OpFailedError,
+    StoreUnavailableError,
+)
 from invariant_dask.ops.surroundings import fixed_surroundings
 from invariant_dask.plan.program import Part, Template, assemble_manifest
 from invariant_dask.runtime.code import CodeRef, function_of
 from invariant_dask.runtime.failures import op_failed, op_returned
 from invariant_dask.runtime.flight import Flights
 from invariant_dask.runtime.handle import Handle, Outcome
+from invariant_dask.runtime.sealing import seal_arrays
 from invariant_dask.store.base import Store
 from invariant_dask.store.files import FileHasher, open_file
 from invariant_dask.store.opening import StoreRef
@@ -127,12 +133,12 @@ def load_node(planned: PlannedDigest, info: RunInfo) -> Handle:
 
 def unwrap(handle: Handle) -> Any:
     """Return the sealed value behind a handle."""
-    return handle.value(sealed=True)
+    return seal_arrays(handle.value(sealed=True))
 
 
 def unwrap_all(names: Sequence[str], *handles: Handle) -> Any:
     """Return the sealed values of several outputs by name."""
-    return SealedDict(zip(names, (handle.value(sealed=True) for handle in handles), strict=True))
+    return SealedDict(zip(names, map(unwrap, handles), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +234,7 @@ def _attempt(
     spec: Spec, function: Callable[..., Any], inputs: list[Handle], store: Store
 ) -> tuple[Any, int, int]:
     """Run the op, again if asked to; every attempt gets values of its own."""
+    failed: OpFailedError | None = None
     for attempt in range(1, spec.retries + 2):
         arguments = _arguments(spec, inputs, store)
         start = time.perf_counter_ns()
@@ -239,13 +246,13 @@ def _attempt(
             # user's own Ctrl-C passes.
             if isinstance(error, KeyboardInterrupt) and in_main_thread():
                 raise
-            if attempt > spec.retries:
-                failed = op_failed(spec.node, spec.code.name, spec.planned, error)
-                raise failed from failed.__cause__
-            logger.warning("node %r: attempt %d failed: %r", spec.node, attempt, error)
+            failed = op_failed(spec.node, spec.code.name, spec.planned, error)
+            logger.warning("node %r: attempt %d failed: %s", spec.node, attempt, failed.cause_text)
         else:
             return result, time.perf_counter_ns() - start, attempt
-    raise AssertionError("unreachable")
+    assert failed is not None
+    # Outside of the handler: a context that cannot be pickled must not come along.
+    raise failed from failed.__cause__
 
 
 def _arguments(spec: Spec, inputs: list[Handle], store: Store) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Input files: what they hold, remembered as long as they stay what they were, and how ops see them.
+"""Input files: what they hold, remembered while they stay as they are, and how ops see them.
 
 A remembered hash is keyed by device, inode, size and both change times. Files that changed within
 the last two seconds are never remembered: a second change could leave all of these as they are.

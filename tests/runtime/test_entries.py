@@ -8,7 +8,7 @@ import dask
 import pytest
 import sample_ops
 from dask.base import collections_to_expr
-from distributed import Client, wait
+from distributed import Client
 
 from invariant_dask import Graph, compile
 from invariant_dask.store.disk import DiskStore
@@ -79,7 +79,6 @@ def test_client_compute_and_persist_keep_our_keys(client, tmp_path, calls) -> No
     assert future.result() == EXPECTED
     assert future.key == f"value-{compiled.digests['all']}"
     persisted = client.persist(compiled)
-    wait(persisted)
     assert persisted.compute(scheduler=client) == EXPECTED
     assert sorted(calls.names) == OPS
 
@@ -133,7 +132,7 @@ def test_stored_outputs_submit_nothing(client, tmp_path) -> None:
 
 
 async def _asynchronous(address: str, path) -> list[object]:
-    async with Client(address, asynchronous=True, set_as_default=False) as client:
+    async with Client(address, asynchronous=True) as client:
         compiled = compile(arithmetic(), store=DiskStore(path))
         computed = await client.compute(compiled)
         persisted = await client.persist(compiled)
