@@ -39,7 +39,8 @@ FILES = {
         "files",
     ],
     "ops": [
-        "code_origin", "code_source", "fingerprint", "identity", "signature", "entry", "types",
+        "code_homes", "code_ast", "code_source", "code_classes", "code_values", "reach",
+        "fingerprint", "identity", "signature", "entry", "types",
         "numeric", "values", "surroundings", "stdlib", "registry",
     ],
     "plan": ["program", "plan", "coherence", "decide", "explain", "compile"],

@@ -82,7 +82,7 @@ def _show_note(console: Console, first: Lap, store: str | None) -> None:
     if first.counts["ran"] < len(first.run.plan):
         cure = "--fresh" if store is None else "another --store"
         console.print(
-            f"The store held results of earlier runs, so the first was not cold; {cure} starts over."
+            f"The store held earlier results, so the first run was not cold; {cure} starts over."
         )
 
 

@@ -97,49 +97,70 @@ def denoise(image: Image, radius: int, strength: Decimal) -> Image:
     """
     if strength <= 0 or radius < 1:
         return image
+    height, width = image.shape[:2]
     planes = np.moveaxis(image, 2, 0).astype(np.float32)
-    guide = _brightness(image) >> 8
-    total, weights = planes.copy(), np.ones(guide.shape, np.float32)
-    # Two noisy copies of one patch differ by twice the variance; far beyond, weights are zero.
-    scale = np.float32(float(Fraction(strength) ** 2))
-    for dy in range(radius + 1):
-        for dx in range(-radius if dy else 1, radius + 1):
-            here, there = _overlap(guide.shape, dy, dx)
-            distance = _patch_means((guide[here] - guide[there]) ** 2)
-            weight = _weight(distance, scale)
-            # Alike is mutual: each pair counts in both directions.
-            total[:, *here] += weight * planes[:, *there]
-            total[:, *there] += weight * planes[:, *here]
-            weights[here] += weight
-            weights[there] += weight
-    clean = np.floor(total / weights + np.float32(0.5))
-    return np.ascontiguousarray(np.moveaxis(clean, 0, 2)).astype(np.uint8)
+    patches = _Patches(planes, radius)
+    # Two noisy copies of one patch differ by twice the variance: there the weight is 1, and it
+    # falls to 0 at six times the variance.
+    slope = np.float32(-1 / float(4 * Fraction(strength) ** 2))
+    weights = np.zeros((height, width), np.float32)
+    total = np.zeros_like(planes)
+    part = np.empty_like(weights)
+    # Writing into the same few arrays: new ones of this size would cost more than the arithmetic.
+    for dy in range(-radius, radius + 1):
+        for dx in range(-radius, radius + 1):
+            weight = patches.difference(dy, dx)
+            weight *= slope
+            weight += np.float32(1.5)
+            np.clip(weight, 0, 1, out=weight)
+            weight *= weight
+            weights += weight
+            for i in range(CHANNELS):
+                np.multiply(weight, patches.neighbours(i, dy, dx), out=part)
+                total[i] += part
+    clean = np.floor(total / weights + np.float32(0.5)).astype(np.uint8)
+    return np.ascontiguousarray(np.moveaxis(clean, 0, 2))
 
 
-def _overlap(shape: tuple[int, ...], dy: int, dx: int) -> tuple[Any, Any]:
-    """Return the two windows of a picture in which each pixel meets its neighbour."""
-    height, width = shape
-    rows = slice(0, max(0, height - dy)), slice(min(dy, height), height)
-    left = slice(0, max(0, width - abs(dx))), slice(min(abs(dx), width), width)
-    first, second = left if dx >= 0 else (left[1], left[0])
-    return (rows[0], first), (rows[1], second)
+class _Patches:
+    """How much the patch around each pixel differs from the one at a distance.
 
+    Sums of squares over a patch are below 2**24, so they are exact in 32-bit floats.
+    """
 
-def _patch_means(values: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Return the mean over the patch around each pixel; exact until the last division."""
-    size = 2 * PATCH + 1
-    padded = np.pad(values, ((PATCH + 1, PATCH), (PATCH + 1, PATCH)), mode="edge")
-    sums = padded.cumsum(0, dtype=np.int64).cumsum(1)
-    boxes = sums[size:, size:] - sums[:-size, size:] - sums[size:, :-size] + sums[:-size, :-size]
-    means: NDArray[np.float32] = boxes.astype(np.float32) / np.float32(size * size)
-    return means
+    def __init__(self, planes: NDArray[np.float32], radius: int) -> None:
+        _, self.height, self.width = planes.shape
+        self.margin = margin = radius + PATCH
+        self.padded = np.pad(planes, ((0, 0), (margin, margin), (margin, margin)), "edge")
+        tall, wide = self.height + 2 * PATCH, self.width + 2 * PATCH
+        self.square = np.empty((tall, wide), np.float32)
+        self.squares = np.empty((tall, wide), np.float32)
+        self.rows = np.empty((self.height, wide), np.float32)
+        self.means = np.empty((self.height, self.width), np.float32)
 
+    def neighbours(self, channel: int, dy: int, dx: int, around: int = 0) -> NDArray[np.float32]:
+        """Return what lies at a distance from each pixel, and from those `around` the picture."""
+        top, left = self.margin + dy - around, self.margin + dx - around
+        rows = slice(top, top + self.height + 2 * around)
+        return self.padded[channel, rows, left : left + self.width + 2 * around]
 
-def _weight(distance: NDArray[np.float32], scale: np.float32) -> NDArray[np.float32]:
-    """Return 1 for patches that differ by noise alone, falling to 0 (Tukey's biweight)."""
-    excess = np.maximum(distance - 2 * scale, 0) / (4 * scale)
-    weights: NDArray[np.float32] = np.square(np.maximum(1 - excess, 0))
-    return weights
+    def difference(self, dy: int, dx: int) -> NDArray[np.float32]:
+        """Return the mean squared difference per patch; the array is reused by the next call."""
+        self.squares[:] = 0
+        for i in range(CHANNELS):
+            here, there = self.neighbours(i, 0, 0, PATCH), self.neighbours(i, dy, dx, PATCH)
+            np.subtract(here, there, out=self.square)
+            np.multiply(self.square, self.square, out=self.square)
+            self.squares += self.square
+        size = 2 * PATCH + 1
+        self.rows[:] = self.squares[: self.height]
+        for i in range(1, size):
+            self.rows += self.squares[i : i + self.height]
+        self.means[:] = self.rows[:, : self.width]
+        for i in range(1, size):
+            self.means += self.rows[:, i : i + self.width]
+        self.means /= np.float32(CHANNELS * size * size)
+        return self.means
 
 
 # --- light and detail ----------------------------------------------------------------------------
@@ -231,7 +252,8 @@ def edges(image: Image, gain: int) -> Image:
     gx = sum(_neighbours(across, 0)) + 2 * across
     # 4 is the sum of the weights on each side; IEEE square roots are exact to the last bit.
     steep = np.sqrt((gx * gx + gy * gy).astype(np.float64)) * gain / (4 * 100)
-    return np.minimum(np.floor(steep), LEVELS - 1).astype(np.uint8)
+    drawn: Image = np.minimum(np.floor(steep), LEVELS - 1).astype(np.uint8)
+    return drawn
 
 
 # --- colours and pages ---------------------------------------------------------------------------

@@ -137,7 +137,7 @@ def _working_copy(
     """Add the three steps that all branches share, and return the last."""
     decoded = g.add(f"{name}/decode", ops.decode, file=File(path))
     fitted = g.add(f"{name}/fit", ops.fit, image=decoded, side=side)
-    return g.add(f"{name}/denoise", ops.denoise, image=fitted, radius=5, strength=noise)
+    return g.add(f"{name}/denoise", ops.denoise, image=fitted, radius=10, strength=noise)
 
 
 def _card(

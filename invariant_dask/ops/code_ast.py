@@ -293,6 +293,37 @@ def names_of(nodes: Iterable[ast.AST]) -> Names:
     return Names(tuple(order), tuple(finder.lookups))
 
 
+@dataclass(frozen=True, slots=True)
+class Decorator:
+    """A decorator as written: the name it goes by, its bytes, and the names in it."""
+
+    callee: tuple[str, ...]
+    code: bytes
+    names: Names
+
+
+def decorators_of(node: ast.AST) -> list[Decorator]:
+    """Return the decorators of a definition; a lambda has none."""
+    return [
+        Decorator(_callee(expression), serialise(expression), names_of([expression]))
+        for expression in getattr(node, "decorator_list", ())
+    ]
+
+
+def _callee(expression: ast.expr) -> tuple[str, ...]:
+    chain: list[str] = []
+    node = expression
+    while not isinstance(node, ast.Name):
+        if isinstance(node, ast.Call):
+            node = node.func
+        elif isinstance(node, ast.Attribute):
+            chain.append(node.attr)
+            node = node.value
+        else:
+            return ()
+    return (node.id, *reversed(chain))
+
+
 class _Scope:
     def __init__(self, kind: str, parent: _Scope | None) -> None:
         self.kind = kind

@@ -201,7 +201,7 @@ class _Compiler:
         return self.known(encoded)
 
     def known(self, encoded: Encoded) -> tuple[bytes, Payload]:
-        if encoded.descriptor == encoded.storage:
+        if encoded.descriptor == encoded.storage and not encoded.blobs:
             return encoded.descriptor, encoded.storage
         return encoded.descriptor, encoded
 

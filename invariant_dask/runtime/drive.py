@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 import dask
+import dask.base
+import dask.threaded
 from dask.callbacks import Callback
 
 from invariant_dask.errors import SchedulerError, StoreNotSharedError
@@ -186,7 +188,11 @@ def _find(chosen: Any, options: dict[str, Any]) -> Scheduler:
         return ClusterScheduler(connect(chosen), owned=True)
     if chosen == "sync":
         chosen = "synchronous"
-    get = dask.base.get_scheduler(scheduler=chosen) or dask.threaded.get
+    try:
+        get = dask.base.get_scheduler(scheduler=chosen) or dask.threaded.get
+    except ValueError as error:
+        msg = f"no scheduler {chosen!r}: {error}; an address looks like tcp://host:8786"
+        raise SchedulerError(msg) from error
     client = getattr(get, "__self__", None)
     if client is not None and hasattr(client, "scheduler"):
         return ClusterScheduler(client)

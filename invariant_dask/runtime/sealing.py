@@ -9,7 +9,6 @@ array.
 from __future__ import annotations
 
 import pickle
-import sys
 from typing import Any
 
 import numpy as np
@@ -26,8 +25,8 @@ class SealedArray(np.ndarray[Any, Any]):
         return getattr(ufunc, method)(*plain, **kwargs)
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        data = np.ascontiguousarray(self.view(np.ndarray))
-        buffer = pickle.PickleBuffer(data) if protocol >= 5 else data.tobytes()
+        data: Any = np.ascontiguousarray(self.view(np.ndarray))
+        buffer: Any = pickle.PickleBuffer(data) if protocol >= 5 else data.tobytes()
         return _rebuild, (buffer, self.dtype.str, self.shape)
 
     __reduce__ = None  # type: ignore[assignment]
@@ -40,8 +39,8 @@ def _rebuild(buffer: Any, dtype: str, shape: tuple[int, ...]) -> SealedArray:
 
 @dask_serialize.register(SealedArray)  # type: ignore[untyped-decorator]
 def _serialize(array: SealedArray) -> tuple[dict[str, Any], list[Any]]:
-    data = np.ascontiguousarray(array.view(np.ndarray))
-    return {"dtype": array.dtype.str, "shape": array.shape}, [memoryview(data.view("u1").ravel())]
+    data: Any = np.ascontiguousarray(array.view(np.ndarray))
+    return {"dtype": array.dtype.str, "shape": array.shape}, [data.view("u1").ravel().data]
 
 
 @dask_deserialize.register(SealedArray)  # type: ignore[untyped-decorator]
@@ -50,28 +49,13 @@ def _deserialize(header: dict[str, Any], frames: list[Any]) -> SealedArray:
 
 
 def seal_arrays(value: Any) -> Any:
-    """Return a value with its arrays sealed, if it may be moved between workers."""
-    distributed = sys.modules.get("distributed.worker")
-    if distributed is None or not _on_a_worker(distributed):
-        return value
-    return _seal(value)
-
-
-def _on_a_worker(distributed: Any) -> bool:
-    try:
-        distributed.get_worker()
-    except ValueError:
-        return False
-    return True
-
-
-def _seal(value: Any) -> Any:
+    """Return a sealed value whose arrays stay unwritable when Dask moves them."""
     if type(value) is np.ndarray:
         return value.view(SealedArray)
     if type(value) is SealedList:
-        return SealedList(map(_seal, value))
+        return SealedList(map(seal_arrays, value))
     if type(value) is SealedDict:
-        return SealedDict((key, _seal(item)) for key, item in value.items())
+        return SealedDict((key, seal_arrays(item)) for key, item in value.items())
     if type(value) is tuple:
-        return tuple(map(_seal, value))
+        return tuple(map(seal_arrays, value))
     return value

@@ -33,7 +33,6 @@ from invariant_dask.runtime.code import CodeRef, function_of
 from invariant_dask.runtime.failures import op_failed, op_returned
 from invariant_dask.runtime.flight import Flights
 from invariant_dask.runtime.handle import Handle, Outcome
-from invariant_dask.runtime.sealing import seal_arrays
 from invariant_dask.store.base import Store
 from invariant_dask.store.files import FileHasher, open_file
 from invariant_dask.store.opening import StoreRef
@@ -133,7 +132,13 @@ def load_node(planned: PlannedDigest, info: RunInfo) -> Handle:
 
 def unwrap(handle: Handle) -> Any:
     """Return the sealed value behind a handle."""
-    return seal_arrays(handle.value(sealed=True))
+    value = handle.value(sealed=True)
+    if _cluster_worker() is None:
+        return value
+    # Imported here: it brings distributed along, which local schedulers do without.
+    from invariant_dask.runtime.sealing import seal_arrays
+
+    return seal_arrays(value)
 
 
 def unwrap_all(names: Sequence[str], *handles: Handle) -> Any:
@@ -280,12 +285,8 @@ def _decode(storage: bytes, blobs: dict[Any, bytes], slots: Sequence[Any], file:
 
 def announce(spec: Spec, outcome: Outcome) -> None:
     """Tell the client of a cluster what happened; local schedulers hand it the handle itself."""
-    distributed = sys.modules.get("distributed.worker")
-    if distributed is None:
-        return
-    try:
-        worker = distributed.get_worker()
-    except ValueError:
+    worker = _cluster_worker()
+    if worker is None:
         return
     worker.log_event(
         TOPIC,
@@ -304,10 +305,16 @@ def in_main_thread() -> bool:
 
 
 def _worker() -> str:
+    worker = _cluster_worker()
+    return "" if worker is None else str(worker.address)
+
+
+def _cluster_worker() -> Any:
+    """Return the distributed worker that runs this task, or None under a local scheduler."""
     distributed = sys.modules.get("distributed.worker")
     if distributed is None:
-        return ""
+        return None
     try:
-        return str(distributed.get_worker().address)
+        return distributed.get_worker()
     except ValueError:
-        return ""
+        return None

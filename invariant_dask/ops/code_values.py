@@ -1,0 +1,415 @@
+"""Constants that code reaches, written by value.
+
+More is allowed here than in artifacts, for code may hold anything that can be told apart from what
+it is not: floats, sets, patterns, instances. What cannot be expressed is an error with its path.
+Functions and classes inside values are left to the walk, which links to them.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import datetime as dt
+import enum
+import functools
+import logging
+import os
+import re
+import struct
+import sys
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import PurePath
+from types import (
+    BuiltinFunctionType,
+    ClassMethodDescriptorType,
+    FunctionType,
+    GetSetDescriptorType,
+    MappingProxyType,
+    MemberDescriptorType,
+    MethodDescriptorType,
+    MethodType,
+    MethodWrapperType,
+    ModuleType,
+    WrapperDescriptorType,
+)
+from typing import Any, TypeAlias
+
+from invariant_dask.core import types
+from invariant_dask.core.encode import encode, encode_int, head
+from invariant_dask.core.sealed import SealedDict, SealedList
+from invariant_dask.errors import CodeIdentityError, NotCacheableError
+from invariant_dask.ops.code_homes import Home, home_of_name, public_module
+
+MAX_DEPTH = 100
+MAX_OBJECTS = 200_000
+
+Path: TypeAlias = tuple[str, ...]
+
+
+class Part:
+    """A function or class: its content is written when the walk comes to it."""
+
+    __slots__ = ("chunks", "label", "path", "subject")
+
+    def __init__(self, label: str, path: Path, subject: Any) -> None:
+        self.label = label
+        self.path = path
+        self.subject = subject
+        self.chunks: Chunks = []
+
+
+Chunks: TypeAlias = "list[bytes | Part]"
+
+
+def items(count: int) -> bytes:
+    return head(4, count)
+
+
+def text(value: str) -> bytes:
+    data = value.encode("utf-8", "surrogatepass")
+    return head(3, len(data)) + data
+
+
+def raw(data: bytes) -> bytes:
+    return head(2, len(data)) + data
+
+
+def below(path: Path, step: str) -> Path:
+    return (*path[:-1], path[-1] + step)
+
+
+def readable(chunks: Chunks) -> bytes:
+    """Return chunks with links written as labels: for showing and sorting, not for identity."""
+    return b"".join(c if isinstance(c, bytes) else b"\xff" + text(c.label) for c in chunks)
+
+
+# Left out of the state of instances: what `functools.wraps` copies and tells nothing of behaviour.
+_BOOKKEEPING = frozenset(
+    {"__module__", "__name__", "__qualname__", "__doc__", "__annotations__", "__annotate__",
+     "__type_params__", "op_name", "node"}
+)  # fmt: skip
+
+_NAMED_BUILTINS = (
+    BuiltinFunctionType,
+    MethodDescriptorType,
+    WrapperDescriptorType,
+    MethodWrapperType,
+    ClassMethodDescriptorType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+)
+_COMPILED = frozenset({"cython_function_or_method", "fused_cython_function"})
+
+
+def _float(value: float) -> bytes:
+    return items(2) + text("float") + raw(struct.pack(">d", value))
+
+
+def _complex(value: complex) -> bytes:
+    return items(2) + text("complex") + raw(struct.pack(">dd", value.real, value.imag))
+
+
+def _decimal(value: Decimal) -> bytes:
+    return items(2) + text("decimal") + text(repr(tuple(value.as_tuple())))
+
+
+def _date(value: dt.date) -> bytes:
+    return items(2) + text("date") + text(value.isoformat())
+
+
+_SCALARS: dict[type, Callable[[Any], bytes]] = {
+    type(None): lambda _: b"\xf6",
+    bool: lambda value: b"\xf5" if value else b"\xf4",
+    int: encode_int,
+    float: _float,
+    complex: _complex,
+    bytes: raw,
+    Decimal: _decimal,
+    Fraction: lambda v: items(3) + text("/") + encode_int(v.numerator) + encode_int(v.denominator),
+    dt.date: _date,
+    dt.timedelta: lambda v: encode(v).identity,
+    type(Ellipsis): lambda _: items(1) + text("..."),
+    type(NotImplemented): lambda _: items(1) + text("NotImplemented"),
+}
+
+
+class Values:
+    """Writes values; `Walk` adds what to do with code."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._open: dict[int, int] = {}
+        self._lowest = sys.maxsize
+        self._done: dict[int, tuple[Any, Chunks]] = {}
+        self._count = 0
+
+    # What the walk knows how to do.
+    def function(self, function: FunctionType, out: Chunks, path: Path) -> None:
+        raise NotImplementedError
+
+    def class_(self, cls: type, out: Chunks, path: Path) -> None:
+        raise NotImplementedError
+
+    def module(self, module: ModuleType, out: Chunks, path: Path) -> None:
+        raise NotImplementedError
+
+    def use(self, home: Home) -> None:
+        raise NotImplementedError
+
+    def refuse(self, path: Path, reason: str) -> CodeIdentityError:
+        return CodeIdentityError(op=self.name, path=" -> ".join(path), reason=reason)
+
+    def value(self, value: Any, out: Chunks, path: Path, root: str | None = None) -> None:
+        """Write a value; `root` is the folder whose location must not matter."""
+        cls = type(value)
+        scalar = _SCALARS.get(cls)
+        if scalar is not None:
+            out.append(scalar(value))
+        elif cls is str:
+            out.append(_string(value, root))
+        elif cls is FunctionType:
+            self.function(value, out, path)
+        elif isinstance(value, type):
+            self.class_(value, out, path)
+        elif isinstance(value, ModuleType):
+            self.module(value, out, path)
+        else:
+            self._remembered(value, out, path, root)
+
+    def _remembered(self, value: Any, out: Chunks, path: Path, root: str | None) -> None:
+        """Write a value that may hold others: once per object, and round in circles never."""
+        number = id(value)
+        done = self._done.get(number)
+        if done is not None:
+            out.extend(done[1])
+            return
+        depth = len(self._open)
+        if number in self._open:
+            self._lowest = min(self._lowest, self._open[number])
+            out.append(items(2) + text("cycle") + encode_int(depth - self._open[number]))
+            return
+        self._count += 1
+        if depth > MAX_DEPTH or self._count > MAX_OBJECTS:
+            raise self.refuse(path, "it is nested too deeply or refers to too many objects")
+        self._open[number] = depth
+        before, self._lowest = self._lowest, sys.maxsize
+        chunks: Chunks = []
+        try:
+            self._compound(value, chunks, path, root)
+        finally:
+            del self._open[number]
+        if self._lowest >= depth:
+            # Nothing inside points further out, so it reads the same wherever it is found.
+            self._done[number] = (value, chunks)
+            self._lowest = before
+        else:
+            self._lowest = min(before, self._lowest)
+        out.extend(chunks)
+
+    def _compound(self, value: Any, out: Chunks, path: Path, root: str | None) -> None:
+        cls = type(value)
+        if cls in {list, SealedList}:
+            self.sequence("list", value, out, path, root)
+        elif cls is tuple:
+            self.sequence("tuple", value, out, path, root)
+        elif cls in {dict, SealedDict, MappingProxyType}:
+            out.append(items(2) + text("dict") + items(2 * len(value)))
+            for key, item in value.items():
+                # In the order that the code sees.
+                self.value(key, out, below(path, "<key>"), root)
+                self.value(item, out, below(path, f"[{_shown(key)}]"), root)
+        elif cls in {set, frozenset}:
+            self._set(cls.__name__, value, out, path, root)
+        elif cls in {bytearray, memoryview}:
+            out.append(items(2) + text(cls.__name__) + raw(bytes(value)))
+        elif cls is range or cls is slice:
+            self.sequence(cls.__name__, (value.start, value.stop, value.step), out, path, root)
+        elif not self._special(value, cls, out, path, root):
+            self._instance(value, cls, out, path, root)
+
+    def sequence(
+        self, kind: str, values: Sequence[Any], out: Chunks, path: Path, root: str | None = None
+    ) -> None:
+        """Write a tagged array."""
+        out.append(items(2) + text(kind) + items(len(values)))
+        for index, item in enumerate(values):
+            scalar = _SCALARS.get(type(item))
+            if scalar is not None:
+                out.append(scalar(item))
+            else:
+                self.value(item, out, below(path, f"[{index}]"), root)
+
+    def _set(self, kind: str, value: Any, out: Chunks, path: Path, root: str | None) -> None:
+        members: list[tuple[bytes, Chunks]] = []
+        for item in value:
+            chunks: Chunks = []
+            self.value(item, chunks, below(path, "{}"), root)
+            members.append((readable(chunks), chunks))
+        members.sort(key=lambda member: member[0])
+        for one, other in zip(members, members[1:], strict=False):
+            if one[0] == other[0]:
+                reason = "a set holds things that cannot be put in order; use a tuple or a dict"
+                raise self.refuse(path, reason)
+        out.append(items(2) + text(kind) + items(len(members)))
+        for _, chunks in members:
+            out.extend(chunks)
+
+    def _special(self, value: Any, cls: type, out: Chunks, path: Path, root: str | None) -> bool:
+        """Write what has a form of its own; False if it has none."""
+        if cls is MethodType:
+            self.sequence("method", (value.__func__, value.__self__), out, path, root)
+        elif isinstance(value, _NAMED_BUILTINS) or cls.__name__ in _COMPILED:
+            self._builtin(value, out, path, root)
+        elif isinstance(value, functools.partial):
+            shape = (cls, value.func, value.args, value.keywords, _state(vars(value), cls))
+            self.sequence("partial", shape, out, path, root)
+        elif cls is property:
+            self.sequence("property", (value.fget, value.fset, value.fdel), out, path)
+        elif cls in {classmethod, staticmethod}:
+            self.sequence(cls.__name__, (value.__func__,), out, path)
+        elif isinstance(value, functools.cached_property):
+            self.sequence("cached_property", (cls, value.func), out, path)
+        elif isinstance(value, functools.singledispatchmethod):
+            self.sequence("singledispatchmethod", (value.dispatcher,), out, path)
+        elif cls is functools._lru_cache_wrapper:
+            # What it remembers follows from the function; how much of it, changes no result.
+            self.sequence("lru_cache", (value.__wrapped__,), out, path)
+        elif cls is re.Pattern:
+            self.sequence("pattern", (value.pattern, int(value.flags)), out, path)
+        elif isinstance(value, enum.Enum):
+            self.sequence("member", (cls, value.name or value.value), out, path)
+        elif isinstance(value, logging.Logger):
+            out.append(items(1) + text("logger"))  # where messages go is not part of a result
+        elif isinstance(value, PurePath):
+            kind = "pure" if not hasattr(cls, "exists") else "path"
+            out.append(items(2) + text(kind) + _string(str(value), root))
+        elif cls in {dt.datetime, dt.time}:
+            plain = value.replace(tzinfo=None).isoformat()
+            self.sequence(cls.__name__, (plain, value.fold, value.tzinfo), out, path)
+        else:
+            return False
+        return True
+
+    def _builtin(self, value: Any, out: Chunks, path: Path, root: str | None) -> None:
+        owner = getattr(value, "__objclass__", None)
+        if owner is not None:
+            out.append(items(3) + text("attribute"))
+            self.class_(owner, out, path)
+            out.append(text(value.__name__))
+            return
+        name = getattr(value, "__qualname__", None) or value.__name__
+        module = getattr(value, "__module__", None)
+        bound = getattr(value, "__self__", None)
+        if bound is not None and not isinstance(bound, ModuleType) and not isinstance(bound, type):
+            if self._named_instance(value, value.__name__, out):
+                return
+            out.append(items(3) + text("bound"))
+            self.value(bound, out, below(path, ".__self__"), root)
+            out.append(text(value.__name__))
+            return
+        if module is None and isinstance(bound, type):
+            module = bound.__module__
+        self.named(str(module), str(name), out, path)
+
+    def named(self, module: str, name: str, out: Chunks, path: Path) -> None:
+        """Write what is known by its name: of the standard library or an installed distribution."""
+        home = home_of_name(module)
+        self.use(home)
+        if home.kind == "stdlib":
+            out.append(items(3) + text("stdlib") + text(public_module(module)) + text(name))
+        elif home.kind == "installed":
+            out.append(items(3) + text("installed") + text(home.distribution) + text(name))
+        else:
+            raise self.refuse(path, f"{module}.{name} is compiled code, which has no source")
+
+    def _named_instance(self, value: Any, name: str, out: Chunks) -> bool:
+        """Write an object that a standard module offers under this name, such as `os.environ`."""
+        for module in sorted(sys.modules):
+            held = getattr(sys.modules[module], "__dict__", None)
+            if (
+                isinstance(held, dict)
+                and held.get(name) is value
+                and home_of_name(module).kind == "stdlib"
+            ):
+                out.append(items(3) + text("stdlib") + text(public_module(module)) + text(name))
+                return True
+        return False
+
+    def _instance(self, value: Any, cls: type, out: Chunks, path: Path, root: str | None) -> None:
+        """Write an instance: its class, and what it would hand to a copy of itself."""
+        if hasattr(cls, "__next__"):
+            raise self.refuse(path, f"{_a(cls)} is used up while it is read; keep a tuple or list")
+        numpy = sys.modules.get("numpy")
+        if numpy is not None and cls is numpy.ndarray:
+            try:
+                encoded = encode(value).identity
+            except NotCacheableError:
+                pass  # an array of objects: written item by item below
+            else:
+                out.append(items(2) + text("array") + encoded)
+                return
+        if self._named_instance(value, re.split(r"[.\[]", path[-1])[-1], out):
+            return
+        binding = types.binding_of(cls)
+        if binding is not None and binding.to_value is not None:
+            self.sequence("registered", (cls, binding.to_value(value)), out, path, root)
+        elif binding is not None:
+            self.sequence("registered", (cls, value.get_stable_hash()), out, path, root)
+        else:
+            self._reduced(value, cls, out, path, root)
+
+    def _reduced(self, value: Any, cls: type, out: Chunks, path: Path, root: str | None) -> None:
+        try:
+            reduced = value.__reduce_ex__(4)
+        except Exception as error:
+            reason = f"{_a(cls)} has no value that could stand for it ({error})"
+            raise self.refuse(path, reason) from error
+        if isinstance(reduced, str):
+            self.named(cls.__module__, reduced, out, path)
+            return
+        make, arguments, state, members, pairs = (*reduced, None, None, None)[:5]
+        if make is copyreg.__newobj__:  # type: ignore[attr-defined]  # not in the stubs
+            make, arguments = arguments[0], arguments[1:]
+        out.append(items(6) + text("instance"))
+        self.value(make, out, path)
+        self.sequence("arguments", arguments, out, below(path, "<arguments>"), root)
+        if isinstance(state, tuple) and len(state) == 2 and isinstance(state[1], dict):
+            state = {**(state[0] or {}), **state[1]}
+        if isinstance(state, dict) and all(isinstance(key, str) for key in state):
+            kept = _state(state, cls)
+            out.append(items(2 * len(kept)))
+            for key, item in kept.items():
+                out.append(text(key))
+                self.value(item, out, below(path, f".{key}"), root)
+        else:
+            self.value(state, out, below(path, "<state>"), root)
+        self.sequence("members", list(members or ()), out, path, root)
+        self.sequence("pairs", list(pairs or ()), out, path, root)
+
+
+def _state(state: dict[str, Any], cls: type) -> dict[str, Any]:
+    """Return what counts of the attributes of an instance, sorted."""
+    return {
+        key: state[key]
+        for key in sorted(state)
+        if key not in _BOOKKEEPING
+        # Computed when first asked for, from the rest.
+        and not isinstance(getattr(cls, key, None), functools.cached_property)
+    }
+
+
+def _string(value: str, root: str | None) -> bytes:
+    if root is not None and value.startswith(root):
+        rest = value[len(root) :]
+        if not rest or rest[0] == os.sep:
+            return items(2) + text("in project") + text(rest.replace(os.sep, "/"))
+    return text(value)
+
+
+def _shown(key: object) -> str:
+    return f"{key!r:.40}" if type(key) in {str, int, bool} else type(key).__name__
+
+
+def _a(cls: type) -> str:
+    return f"{'an' if cls.__name__[:1].lower() in 'aeiou' else 'a'} {cls.__name__}"

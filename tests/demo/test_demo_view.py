@@ -1,0 +1,81 @@
+"""What the demo prints, in a process of its own with a cluster of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import sys
+from invariant_dask.cli.demo_view import show_demo
+show_demo(None, 64, fresh="fresh" in sys.argv)
+"""
+
+
+def run(folder: Path, *options: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *options],
+        cwd=folder, capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def row(text: str, name: str) -> list[str]:
+    (found,) = [line for line in text.splitlines() if line.startswith(f"│ {name} ")]
+    return found.replace("│", " ").split()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="module")
+def first(folder: Path) -> str:
+    return run(folder)
+
+
+def test_links_the_dashboard(first: str) -> None:
+    assert "dashboard: http://127.0.0.1:" in first
+
+
+def test_tables_the_three_runs(first: str) -> None:
+    assert row(first, "cold")[1:4] == ["149", "0", "0"]
+    assert row(first, "warm")[1:4] == ["0", "3", "146"]
+    assert row(first, "changed")[1:4] == ["50", "38", "61"]
+    assert row(first, "warm")[-1].endswith("x")
+
+
+def test_tells_root_causes_from_what_merely_follows(first: str) -> None:
+    assert "strength of the tone curve, 0.40 -> 0.80: 50 of 149 nodes ran" in first
+    lines = first.splitlines()
+    (told,) = [line for line in lines if line.startswith("parameter strength: ")]
+    assert "0.40" in told
+    assert "0.80" in told
+    (cat,) = [line.split() for line in lines if line.strip().startswith("cat/tone")]
+    assert cat == ["cat/tone", "then", "sharpen,", "thumbnail,", "card"]
+    assert "montage/page, montage/png" in lines[lines.index("no change of its own") + 1]
+
+
+def test_says_where_pictures_and_store_are(first: str, folder: Path) -> None:
+    for name in ("montage.png", "montage-changed.png", "edges.png", "report.txt", "store"):
+        assert f"  ./invariant-demo/{name}\n" in first
+        assert (folder / "invariant-demo" / name).exists()
+
+
+def test_a_second_demo_says_that_it_was_not_cold_and_fresh_starts_over(
+    first: str, folder: Path
+) -> None:
+    assert "not cold" not in first
+    second = run(folder)
+    assert row(second, "cold")[1:4] == ["0", "3", "146"]
+    assert "the first run was not cold; --fresh starts over" in " ".join(second.split())
+    assert "0.40 -> 0.85" in second
+    third = run(folder, "fresh")
+    assert row(third, "cold")[1] == "149"
+    assert "not cold" not in third
