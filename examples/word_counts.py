@@ -44,18 +44,18 @@ def graph(shortest=8):
         words = g.add(f"{name}/words", split, file=File(path))
         counts = g.add(f"{name}/counts", count, words=words, shortest=shortest)
         g.add(f"{name}/top", top, counts=counts)
-    g.add("total", "stdlib:concat", values=[[name] for name in TEXTS])
     return g
 
 
 def main(store=".invariant"):
     for shortest in (8, 8, 10):
         result = compile(graph(shortest), store=store).run(scheduler="threads")
-        print(f"words of at least {shortest} letters: {result}")
+        counts = ", ".join(f"{number} {what}" for what, number in result.counts().items())
+        print(f"words of at least {shortest} letters: {counts}")
         for name in result.ran():
             print(f"  ran {name}: {'; '.join(result.plan[name].causes)}")
         for name, value in result.values.items():
-            print(f"  {name}: {', '.join(value)}")
+            print(f"  {name} is {', '.join(value)}")
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ FILES = {
         "files",
     ],
     "ops": [
-        "code_homes", "code_ast", "code_source", "code_classes", "code_values", "reach",
+        "code_homes", "code_ast", "code_source", "code_values", "code_classes", "reach",
         "fingerprint", "identity", "signature", "entry", "types",
         "numeric", "values", "surroundings", "stdlib", "registry",
     ],

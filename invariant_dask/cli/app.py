@@ -59,6 +59,19 @@ def plan(
 
 
 @app.command()
+def demo(
+    store: Annotated[str | None, typer.Option(help="A store of your own to run on.")] = None,
+    side: Annotated[int, typer.Option(help="Longer side of the working copies, in pixels.")] = 512,
+    fresh: Annotated[bool, typer.Option(help="Empty the demo's own store first.")] = False,
+    keep: Annotated[bool, typer.Option(help="Leave the cluster up until Ctrl-C.")] = False,
+) -> None:
+    """Run a pipeline on real photographs: cold, warm, and with one parameter changed."""
+    from invariant_dask.cli.demo_view import show_demo
+
+    show_demo(store, side, keep=keep, fresh=fresh)
+
+
+@app.command()
 def version() -> None:
     """Show the version."""
     typer.echo(f"invariant-dask {__version__}")

@@ -15,8 +15,9 @@ from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 
 from invariant_dask.errors import StaleCodeError
-from invariant_dask.ops.code_ast import decorators_of, names_of, serialise
+from invariant_dask.ops.code_ast import serialise
 from invariant_dask.ops.code_homes import home_of_namespace, root_of
+from invariant_dask.ops.code_names import decorators_of, names_of
 from invariant_dask.ops.code_source import NoSourceError, SourceFile, Sources
 from invariant_dask.ops.code_values import Chunks, Part, Path, below, items, raw, text
 
@@ -151,9 +152,8 @@ def _write_fields(walk: Walk, cls: type, out: Chunks, path: Path) -> None:
             facts += [field._field_type.name, dict(field.metadata)]  # noqa: SLF001
             walk.sequence("field", facts, out, (*path, name))
     elif issubclass(cls, tuple) and "_fields" in cls.__dict__:
-        walk.sequence(
-            "fields", (*cls.__dict__["_fields"], cls.__dict__["_field_defaults"]), out, path
-        )
+        own = cls.__dict__
+        walk.sequence("fields", (*own["_fields"], own["_field_defaults"]), out, path)
     else:
         out.append(items(0))
 
@@ -187,7 +187,7 @@ def class_source(sources: Sources, cls: type) -> tuple[SourceFile, ast.ClassDef]
 
 def _the_right_one(found: list[ast.ClassDef], methods: list[Any], cls: type) -> list[ast.ClassDef]:
     line = cls.__dict__.get("__firstlineno__")
-    first = [n for n in found if min(x.lineno for x in (n, *n.decorator_list)) == line]
+    first = [n for n in found if min([n.lineno, *(d.lineno for d in n.decorator_list)]) == line]
     names = {code.co_name for code in methods}
     return first or [
         node

@@ -213,8 +213,6 @@ def _holds(distribution: Any, top: str, file: str) -> bool:
     wanted = file.replace("\\", "/")
     for entry in distribution.files or ():
         path = str(entry).replace("\\", "/")
-        if path.split("/", 1)[0].split(".", 1)[0] == top and (
-            wanted.endswith("/" + path) or wanted.endswith("/")
-        ):
+        if path.split("/", 1)[0].split(".", 1)[0] == top and (wanted.endswith(("/" + path, "/"))):
             return True
     return False

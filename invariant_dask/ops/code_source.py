@@ -114,7 +114,7 @@ class SourceFile:
         # Positions need not tell them apart (-X no_debug_ranges). A copy of the tree in which each
         # lambda has a line of its own compiles to code objects nested in the same order.
         numbered = copy.deepcopy(self.tree)
-        by_line = {}
+        by_line: dict[int, ast.Lambda] = {}
         start = self.text.count(b"\n") + 2
         for original, twin in zip(ast.walk(self.tree), ast.walk(numbered), strict=True):
             if isinstance(original, ast.Lambda) and isinstance(twin, ast.Lambda):

@@ -11,6 +11,7 @@ import copyreg
 import datetime as dt
 import enum
 import functools
+import itertools
 import logging
 import os
 import re
@@ -99,6 +100,7 @@ _NAMED_BUILTINS = (
     GetSetDescriptorType,
     MemberDescriptorType,
 )
+_LRU_CACHE = type(functools.cache(len))
 _COMPILED = frozenset({"cython_function_or_method", "fused_cython_function"})
 
 
@@ -247,7 +249,7 @@ class Values:
             self.value(item, chunks, below(path, "{}"), root)
             members.append((readable(chunks), chunks))
         members.sort(key=lambda member: member[0])
-        for one, other in zip(members, members[1:], strict=False):
+        for one, other in itertools.pairwise(members):
             if one[0] == other[0]:
                 reason = "a set holds things that cannot be put in order; use a tuple or a dict"
                 raise self.refuse(path, reason)
@@ -272,7 +274,7 @@ class Values:
             self.sequence("cached_property", (cls, value.func), out, path)
         elif isinstance(value, functools.singledispatchmethod):
             self.sequence("singledispatchmethod", (value.dispatcher,), out, path)
-        elif cls is functools._lru_cache_wrapper:
+        elif cls is _LRU_CACHE:
             # What it remembers follows from the function; how much of it, changes no result.
             self.sequence("lru_cache", (value.__wrapped__,), out, path)
         elif cls is re.Pattern:

@@ -17,15 +17,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from invariant_dask.errors import CodeIdentityError
-from invariant_dask.ops.code_ast import (
-    Decorator,
-    ImportedFrom,
-    Names,
-    Reference,
-    decorators_of,
-    names_of,
-    serialise_function,
-)
+from invariant_dask.ops.code_ast import serialise_function
 from invariant_dask.ops.code_classes import class_source, write_class
 from invariant_dask.ops.code_homes import (
     Home,
@@ -36,6 +28,14 @@ from invariant_dask.ops.code_homes import (
     is_ours,
     public_module,
     root_of,
+)
+from invariant_dask.ops.code_names import (
+    Decorator,
+    ImportedFrom,
+    Names,
+    Reference,
+    decorators_of,
+    names_of,
 )
 from invariant_dask.ops.code_source import NoSourceError, SourceFile, Sources
 from invariant_dask.ops.code_values import (
@@ -235,7 +235,8 @@ class Walk(Values):
                 facts = file.notes[id(node)] = FunctionFacts(node)
             except (NotImplementedError, RecursionError) as error:
                 raise self.refuse(part.path, str(error)) from error
-        return facts  # type: ignore[no-any-return]
+        assert isinstance(facts, FunctionFacts)
+        return facts
 
     def _defaults(
         self, function: FunctionType, qualname: str, out: Chunks, path: Path, root: str | None
