@@ -12,6 +12,7 @@ import os
 import socket
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,10 +28,12 @@ from invariant_dask.errors import (
     OpError,
     OutputsError,
     SchedulerError,
+    StaleCodeError,
 )
 from invariant_dask.graph.model import Node
 from invariant_dask.ops.registry import OpRegistry, default_registry
 from invariant_dask.plan.compile import compile_graph
+from invariant_dask.plan.drift import find_drift
 from invariant_dask.plan.plan import Decision, Plan
 from invariant_dask.plan.program import Program
 from invariant_dask.runtime import code, graph, planner
@@ -286,6 +289,14 @@ def _ignore(_plan: Plan, _digest: str, _outcome: Outcome) -> None:
     pass
 
 
+def _report_drift(plan: Plan) -> None:
+    """Warn of code that changed under one version; somebody else's results are an error."""
+    for drift in find_drift(plan):
+        if drift.policy == "error" or drift.writer != _writer():
+            raise StaleCodeError(str(drift))
+        warnings.warn(str(drift), stacklevel=6)
+
+
 def _as_delayed(key: str, dsk: graph.DaskGraph) -> Delayed:
     return Delayed(key, dsk)
 
@@ -375,6 +386,8 @@ class _Driver:
         )
         if self.progress is not None:
             planner.add_causes(plan, self.store)
+        if not self.run.plans:
+            _report_drift(plan)
         planner.claim_resolved(plan, self.store, _writer())
         self.plan = plan
         self.run.plans.append(plan)

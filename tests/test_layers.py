@@ -43,7 +43,7 @@ FILES = {
         "fingerprint", "identity", "signature", "entry", "types",
         "numeric", "values", "surroundings", "stdlib", "registry",
     ],
-    "plan": ["program", "plan", "coherence", "decide", "explain", "compile"],
+    "plan": ["program", "plan", "coherence", "drift", "decide", "explain", "compile"],
     "runtime": [
         "failures", "flight", "sealing", "handle", "code", "task", "graph", "sharing", "drive",
         "planner",

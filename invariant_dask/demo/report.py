@@ -6,6 +6,7 @@ Prints nothing: what to show and how is the command line's business.
 from __future__ import annotations
 
 import shutil
+import signal
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -185,7 +186,13 @@ def local_cluster() -> Iterator[tuple[Client, str, int]]:
             silence_logs=logging.ERROR,
         )
     with cluster, Client(cluster, set_as_default=False) as client:
+        client.run(_leave_interrupts)
         yield client, cluster.dashboard_link, workers
+
+
+def _leave_interrupts() -> None:
+    """Let Ctrl-C reach the client alone; it stops the workers, without their tracebacks."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def causes(run: Run, graph: Graph) -> list[Cause]:

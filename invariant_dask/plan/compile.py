@@ -177,7 +177,10 @@ class _Compiler:
             op = self.registry.get(op_name)
         except UnknownOpError as error:
             raise UnknownOpError(op=op_name, known=error.known, node=node_id) from None  # type: ignore[attr-defined]
-        bound = self.ops[op_name] = BoundOp(op, op.identity().encode())
+        identity = op.identity()
+        declared = identity.kind == "version" and identity.code is not None
+        code = identity.code.digest if declared and identity.code is not None else ""
+        bound = self.ops[op_name] = BoundOp(op, identity.encode(), code)
         return bound
 
     def plain(self, encoded: bytes) -> tuple[bytes, Payload]:

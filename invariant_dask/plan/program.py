@@ -62,6 +62,8 @@ class BoundOp:
     op: Op
     identity: bytes
     """Identity form of the op's identity; it also names the code on workers."""
+    code: str = ""
+    """Fingerprint of the code, where the identity is a declared version and it has one."""
 
 
 @dataclass(slots=True)

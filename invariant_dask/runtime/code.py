@@ -38,20 +38,35 @@ class CodeRef:
     requires: tuple[str, ...] | None
     payload: bytes | None
     """The function and the own code it reaches, pickled by value; None for installed code."""
+    fingerprint: str = ""
+    """Of the code, where the identity is a declared version."""
     obstacle: str = ""
     """Why there is no payload, if there should be one."""
 
+    @property
+    def key(self) -> Key:
+        """What tells this code from any other, under one declared version too."""
+        return self.identity, self.fingerprint
+
+
+Key = tuple[bytes, str]
 
 _lock = threading.RLock()
-_offered: dict[bytes, Op] = {}
-_ready: dict[bytes, Callable[..., Any]] = {}
-_packed: dict[bytes, CodeRef] = {}
+_offered: dict[Key, Op] = {}
+_ready: dict[Key, Callable[..., Any]] = {}
+_packed: dict[Key, CodeRef] = {}
 
 
 def offer(bound: BoundOp) -> None:
     """Make an op of this process known to the tasks that will run in it."""
+    key = bound.identity, bound.code
     with _lock:
-        _offered[bound.identity] = bound.op
+        known = _offered.get(key)
+        if known is None or known.function is not bound.op.function:
+            # A function made anew, in a notebook or by a reload, takes the place of the old one.
+            _offered[key] = bound.op
+            _ready.pop(key, None)
+            _packed.pop(key, None)
 
 
 def recheck(bound: BoundOp) -> None:
@@ -68,9 +83,10 @@ def reference(bound: BoundOp) -> CodeRef:
     """Return how tasks find an op; own code is packed by value once per identity."""
     offer(bound)
     with _lock:
-        known = _packed.get(bound.identity)
+        key = bound.identity, bound.code
+        known = _packed.get(key)
         if known is None:
-            known = _packed[bound.identity] = _pack(bound)
+            known = _packed[key] = _pack(bound)
         return known
 
 
@@ -82,12 +98,12 @@ def function_of(ref: CodeRef) -> Callable[..., Any]:
     StaleCodeError
         If this process has other code under that name and none came along.
     """
-    found = _ready.get(ref.identity)
+    found = _ready.get(ref.key)
     if found is None:
         with _lock:
-            found = _ready.get(ref.identity)
+            found = _ready.get(ref.key)
             if found is None:
-                found = _ready[ref.identity] = _find(ref)
+                found = _ready[ref.key] = _find(ref)
     return found
 
 
@@ -95,7 +111,7 @@ def _pack(bound: BoundOp) -> CodeRef:
     op = bound.op
     function = op.function
     ref = CodeRef(
-        op.name, bound.identity, reference_of(function), op.version, op.requires, None
+        op.name, bound.identity, reference_of(function), op.version, op.requires, None, bound.code
     )  # fmt: skip
     if ref.implementation is not None and distribution_of(function) is not None:
         return ref  # installed code is installed on workers too, or that is an error
@@ -130,7 +146,7 @@ def _pickle_by_value(
 
 
 def _find(ref: CodeRef) -> Callable[..., Any]:
-    offered = _offered.get(ref.identity)
+    offered = _offered.get(ref.key)
     if offered is not None:
         recheck(BoundOp(offered, ref.identity))
         return offered.function

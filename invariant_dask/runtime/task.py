@@ -205,7 +205,7 @@ def _make(spec: Spec, store: Store, inputs: tuple[Handle, ...], manifest: bytes)
     if not spec.private:
         about = About(
             op=spec.code.name, node=spec.node, run=spec.info.run, writer=spec.info.writer,
-            nanoseconds=nanoseconds, created=time.time_ns(),
+            nanoseconds=nanoseconds, created=time.time_ns(), code=spec.code.fingerprint,
         )  # fmt: skip
         record = _publish(spec, store, encoded, manifest, kind, about, inputs)
     return Handle(

@@ -64,12 +64,14 @@ class About:
     """How long the op took."""
     created: int = 0
     """Nanoseconds since 1970."""
+    code: str = ""
+    """Fingerprint of the op's code, where its identity is a declared version."""
 
     def to_bytes(self) -> bytes:
         """Return the canonical encoding."""
-        texts = map(enc.encode_str, (self.op, self.node, self.run, self.writer))
+        texts = map(enc.encode_str, (self.op, self.node, self.run, self.writer, self.code))
         numbers = enc.encode_int(self.nanoseconds) + enc.encode_int(self.created)
-        return enc.head(4, 6) + b"".join(texts) + numbers
+        return enc.head(4, 7) + b"".join(texts) + numbers
 
     @classmethod
     def from_bytes(cls, data: bytes) -> About:
@@ -81,9 +83,9 @@ class About:
             If it is anything else.
         """
         reader = _Reader(data)
-        reader.array_of(6)
-        op, node, run, writer = (reader.string() for _ in range(4))
-        about = cls(op, node, run, writer, reader.number(), reader.number())
+        reader.array_of(7)
+        op, node, run, writer, code = (reader.string() for _ in range(5))
+        about = cls(op, node, run, writer, reader.number(), reader.number(), code)
         reader.end()
         return about
 

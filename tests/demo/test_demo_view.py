@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-SCRIPT = """
-import sys
-from invariant_dask.cli.demo_view import show_demo
-show_demo(None, 64, fresh="fresh" in sys.argv)
-"""
+COMMAND = [sys.executable, "-m", "invariant_dask", "demo", "--side", "64"]
 
 
 def run(folder: Path, *options: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *options],
+        [*COMMAND, *options],
         cwd=folder, capture_output=True, text=True, timeout=200, check=False,
+        env={**os.environ, "COLUMNS": "100"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -76,6 +75,29 @@ def test_a_second_demo_says_that_it_was_not_cold_and_fresh_starts_over(
     assert row(second, "cold")[1:4] == ["0", "3", "146"]
     assert "the first run was not cold; --fresh starts over" in " ".join(second.split())
     assert "0.40 -> 0.85" in second
-    third = run(folder, "fresh")
+    third = run(folder, "--fresh")
     assert row(third, "cold")[1] == "149"
     assert "not cold" not in third
+
+
+def test_keep_leaves_the_cluster_up_until_interrupted(first: str, folder: Path) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "--keep"], cwd=folder, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    with process:
+        assert process.stdout is not None
+        assert any("press Ctrl-C" in line for line in process.stdout)
+        assert process.poll() is None
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers as well
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+
+
+def test_a_side_out_of_range_is_said_before_a_cluster_starts(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, "--side", "3"], cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "from 64 to 2048" in " ".join(done.stderr.split())
+    assert not list(tmp_path.iterdir())

@@ -262,3 +262,53 @@ def above_node(**params):
     from invariant_dask import Node
 
     return Node("t:above", params)
+
+
+def make_versioned(factor: int, ops: OpRegistry, **options):
+    def scaled(value):
+        return factor * value
+
+    ops.register("t:versioned", scaled, version="1", replace=True, **options)
+    return {"x": _versioned_node(5), "y": _versioned_node(6)}
+
+
+def _versioned_node(value):
+    from invariant_dask import Node
+
+    return Node("t:versioned", {"value": value})
+
+
+def test_edited_code_under_one_version_is_reused_reported_and_run_where_it_must() -> None:
+    ops, store = OpRegistry(), MemoryStore()
+    first = compile(make_versioned(2, ops), ["x"], store=store, registry=ops)
+    assert first.compute(scheduler="sync") == 10
+    both = compile(make_versioned(3, ops), ["x", "y"], store=store, registry=ops)
+    with pytest.warns(UserWarning, match="'t:versioned' has other code than when its version '1'"):
+        assert both.compute(scheduler="sync") == {"x": 10, "y": 18}
+
+
+@pytest.mark.parametrize(
+    ("policy", "writer"), [("error", None), ("warn", "somebody@elsewhere")], ids=["told", "other"]
+)
+def test_drift_is_an_error_if_asked_or_if_the_result_is_somebody_elses(
+    policy, writer, monkeypatch
+) -> None:
+    from invariant_dask import session
+
+    ops, store = OpRegistry(), MemoryStore()
+    if writer is not None:
+        monkeypatch.setattr(session, "_writer", lambda: writer)
+    graph = make_versioned(2, ops, on_drift=policy)
+    compile(graph, ["x"], store=store, registry=ops).compute(scheduler="sync")
+    monkeypatch.undo()
+    again = compile(make_versioned(3, ops, on_drift=policy), ["x"], store=store, registry=ops)
+    with pytest.raises(StaleCodeError, match="raise the version"):
+        again.compute(scheduler="sync")
+
+
+def test_drift_can_be_ignored() -> None:
+    ops, store = OpRegistry(), MemoryStore()
+    graph = make_versioned(2, ops, on_drift="ignore")
+    compile(graph, ["x"], store=store, registry=ops).compute(scheduler="sync")
+    again = make_versioned(3, ops, on_drift="ignore")
+    assert compile(again, ["x"], store=store, registry=ops).compute(scheduler="sync") == 10

@@ -91,7 +91,12 @@ def test_arrays_arrive_in_c_order_and_little_endian_whatever_they_were(
     chosen = schedulers(request, scheduler)
     store = DiskStore(tmp_path / "s")
     plain = np.arange(count, dtype="<i4").reshape(2, -1)
-    variants = [plain, plain.astype(">i4"), np.asfortranarray(plain), np.repeat(plain, 2, 1)[:, ::2]]
+    variants = [
+        plain,
+        plain.astype(">i4"),
+        np.asfortranarray(plain),
+        np.repeat(plain, 2, 1)[:, ::2],
+    ]
     digests = set()
     for array in variants:
         compiled = compile({"x": describe.node(array=array)}, store=store)

@@ -203,5 +203,5 @@ def test_entry_bytes_are_pinned() -> None:
     )
 
 
-PINNED_RECORD = "f0f41886c2d06d1cb2c2ae976ed387e3dad6006c8da7bd72da2cdab09bc7cfbc"
+PINNED_RECORD = "3d7cb728bc10655fa05a49247e3571114b0f1f1e34890827d401be0a1bcaa490"
 PINNED_ENTRY = "196df1f633de3e1152da1d5f7b2f0d2206dbe929919ac9347d1403aa7a3ad343"
