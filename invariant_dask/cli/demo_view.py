@@ -50,8 +50,7 @@ def show_demo(store: str | None, side: int, *, keep: bool = False, fresh: bool =
         _show_causes(console, causes(laps[-1].run, demo.build(laps[-1].strength)))
         _show_files(console, demo, laps)
         if keep:
-            console.print("\nThe cluster and its dashboard stay up; press Ctrl-C to stop them.")
-            _wait()
+            _wait(console)
 
 
 def _show_laps(console: Console, laps: Sequence[Lap]) -> None:
@@ -136,8 +135,9 @@ def _short(path: Path) -> str:
         return str(path)
 
 
-def _wait() -> None:
+def _wait(console: Console) -> None:
     try:
+        console.print("\nThe cluster and its dashboard stay up; press Ctrl-C to stop them.")
         threading.Event().wait()
     except KeyboardInterrupt:
         return

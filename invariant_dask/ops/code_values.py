@@ -17,6 +17,7 @@ import os
 import re
 import struct
 import sys
+import typing
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from fractions import Fraction
@@ -32,6 +33,7 @@ from types import (
     MethodType,
     MethodWrapperType,
     ModuleType,
+    UnionType,
     WrapperDescriptorType,
 )
 from typing import Any, TypeAlias
@@ -40,10 +42,10 @@ from invariant_dask.core import types
 from invariant_dask.core.encode import encode, encode_int, head
 from invariant_dask.core.sealed import SealedDict, SealedList
 from invariant_dask.errors import CodeIdentityError, NotCacheableError
-from invariant_dask.ops.code_homes import Home, home_of_name, public_module
+from invariant_dask.ops.code_homes import Home, home_of_name, home_of_namespace, public_module
 
 MAX_DEPTH = 100
-MAX_OBJECTS = 200_000
+MAX_AGAIN = 1000
 
 Path: TypeAlias = tuple[str, ...]
 
@@ -144,10 +146,14 @@ class Values:
         self._open: dict[int, int] = {}
         self._lowest = sys.maxsize
         self._done: dict[int, tuple[Any, Chunks]] = {}
-        self._count = 0
+        self._seen: dict[int, Any] = {}  # keeps them alive, so that ids stay unique
+        self._again = 0
 
     # What the walk knows how to do.
     def function(self, function: FunctionType, out: Chunks, path: Path) -> None:
+        raise NotImplementedError
+
+    def foreign_function(self, function: FunctionType, out: Chunks, path: Path) -> None:
         raise NotImplementedError
 
     def class_(self, cls: type, out: Chunks, path: Path) -> None:
@@ -170,7 +176,7 @@ class Values:
             out.append(scalar(value))
         elif cls is str:
             out.append(_string(value, root))
-        elif cls is FunctionType:
+        elif cls is FunctionType and home_of_namespace(value.__globals__).is_own:
             self.function(value, out, path)
         elif isinstance(value, type):
             self.class_(value, out, path)
@@ -191,9 +197,14 @@ class Values:
             self._lowest = min(self._lowest, self._open[number])
             out.append(items(2) + text("cycle") + encode_int(depth - self._open[number]))
             return
-        self._count += 1
-        if depth > MAX_DEPTH or self._count > MAX_OBJECTS:
-            raise self.refuse(path, "it is nested too deeply or refers to too many objects")
+        # What is part of a circle reads differently from each side, so it is written again.
+        self._again += number in self._seen
+        self._seen[number] = value
+        if depth > MAX_DEPTH or self._again > MAX_AGAIN:
+            reason = (
+                "it is nested too deeply, or its objects refer to each other in too many circles"
+            )
+            raise self.refuse(path, reason)
         self._open[number] = depth
         before, self._lowest = self._lowest, sys.maxsize
         chunks: Chunks = []
@@ -227,6 +238,8 @@ class Values:
             out.append(items(2) + text(cls.__name__) + raw(bytes(value)))
         elif cls is range or cls is slice:
             self.sequence(cls.__name__, (value.start, value.stop, value.step), out, path, root)
+        elif cls is FunctionType:
+            self.foreign_function(value, out, path)
         elif not self._special(value, cls, out, path, root):
             self._instance(value, cls, out, path, root)
 
@@ -277,6 +290,8 @@ class Values:
         elif cls is _LRU_CACHE:
             # What it remembers follows from the function; how much of it, changes no result.
             self.sequence("lru_cache", (value.__wrapped__,), out, path)
+        elif typing.get_origin(value) in {typing.Union, UnionType}:
+            self.sequence("union", typing.get_args(value), out, path)
         elif cls is re.Pattern:
             self.sequence("pattern", (value.pattern, int(value.flags)), out, path)
         elif isinstance(value, enum.Enum):
@@ -363,7 +378,8 @@ class Values:
 
     def _reduced(self, value: Any, cls: type, out: Chunks, path: Path, root: str | None) -> None:
         try:
-            reduced = value.__reduce_ex__(4)
+            reducer = copyreg.dispatch_table.get(cls)
+            reduced = value.__reduce_ex__(4) if reducer is None else reducer(value)
         except Exception as error:
             reason = f"{_a(cls)} has no value that could stand for it ({error})"
             raise self.refuse(path, reason) from error
@@ -376,6 +392,8 @@ class Values:
         out.append(items(6) + text("instance"))
         self.value(make, out, path)
         self.sequence("arguments", arguments, out, below(path, "<arguments>"), root)
+        if state is None:
+            state = {}
         if isinstance(state, tuple) and len(state) == 2 and isinstance(state[1], dict):
             state = {**(state[0] or {}), **state[1]}
         if isinstance(state, dict) and all(isinstance(key, str) for key in state):

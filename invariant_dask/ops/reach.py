@@ -118,12 +118,7 @@ class Walk(Values):
             self.distributions[home.distribution] = home.version
 
     def function(self, function: FunctionType, out: Chunks, path: Path) -> None:
-        home = home_of_namespace(function.__globals__)
-        if home.is_own:
-            out.append(self._part("function", function, function.__globals__, path))
-            return
-        self.use(home)
-        self._foreign_function(function, home, out, path)
+        out.append(self._part("function", function, function.__globals__, path))
 
     def class_(self, cls: type, out: Chunks, path: Path) -> None:
         home = home_of(cls)
@@ -143,11 +138,11 @@ class Walk(Values):
                 self.types.append(subject)
         return part
 
-    def _foreign_function(
-        self, function: FunctionType, home: Home, out: Chunks, path: Path
-    ) -> None:
+    def foreign_function(self, function: FunctionType, out: Chunks, path: Path) -> None:
         """Write a function of an installed or standard module, which may wrap own code."""
         namespace = function.__globals__
+        home = home_of_namespace(namespace)
+        self.use(home)
         registry = getattr(function, "registry", None)
         code = function.__code__
         out.append(items(2))
@@ -371,7 +366,9 @@ class Walk(Values):
                 out.append(items(1) + text("missing"))
                 return
         self._show(label, found, out, path, root_of(namespace))
-        if rest and isinstance(found, FunctionType) and rest[0] in vars(found):
+        if not rest or not isinstance(found, FunctionType):
+            return
+        if rest[0] in vars(found) and home_of_namespace(found.__globals__).is_own:
             # An attribute of a function, which the code reads.
             if rest[0] not in {"op_name", "node", "__wrapped__"}:
                 self.value(vars(found)[rest[0]], out, below(path, ""))
