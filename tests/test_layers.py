@@ -45,8 +45,8 @@ FILES = {
     ],
     "plan": ["program", "plan", "coherence", "drift", "decide", "explain", "compile"],
     "runtime": [
-        "failures", "flight", "sealing", "handle", "code", "task", "graph", "sharing", "drive",
-        "planner",
+        "failures", "flight", "sealing", "handle", "code", "task", "graph", "sharing", "schedulers",
+        "planner", "run", "driver",
     ],
 }  # fmt: skip
 

@@ -18,8 +18,8 @@ from invariant_dask.errors import StaleCodeError
 from invariant_dask.ops.code_ast import serialise
 from invariant_dask.ops.code_homes import home_of_namespace, root_of
 from invariant_dask.ops.code_names import decorators_of, names_of
+from invariant_dask.ops.code_parts import Chunks, Part, Path, below, items, raw, text
 from invariant_dask.ops.code_source import NoSourceError, SourceFile, Sources
-from invariant_dask.ops.code_values import Chunks, Part, Path, below, items, raw, text
 
 if TYPE_CHECKING:
     from invariant_dask.ops.reach import Walk

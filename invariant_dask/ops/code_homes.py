@@ -5,6 +5,7 @@ Answers by module name and file only; what the code does is not looked at, and n
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from dataclasses import dataclass
@@ -108,8 +109,10 @@ def is_ours(thing: Any) -> bool:
     if isinstance(thing, ModuleType):
         name: Any = thing.__name__
     else:
-        inner = getattr(thing, "__func__", None) or getattr(thing, "func", None)
-        if inner is not None and inner is not thing and callable(inner) and is_ours(inner):
+        # Asked of exact types only: some objects answer to any attribute, for ever.
+        if isinstance(thing, MethodType) and is_ours(thing.__func__):
+            return True
+        if isinstance(thing, functools.partial) and is_ours(thing.func):
             return True
         name = getattr(thing, "__module__", None)
         if not isinstance(name, str):

@@ -23,6 +23,7 @@ FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 _FUTURE_FLAGS = 0
 for _feature in __future__.all_feature_names:
     _FUTURE_FLAGS |= getattr(__future__, _feature).compiler_flag
+_FUTURE_FLAGS &= ~__future__.nested_scopes.compiler_flag  # marks any nested function
 
 _COMPARED = (
     "co_code", "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_argcount",
@@ -55,7 +56,7 @@ class SourceFile:
         self.tree = tree
         self.module = compile(tree, path, "exec", flags, dont_inherit=True)
         self._flags = flags
-        self._lambdas: dict[int, ast.Lambda] | None = None
+        self._lambdas: list[tuple[ast.Lambda, CodeType]] | None = None
         self.notes: dict[int, Any] = {}
         self.classes: dict[str, list[ast.ClassDef]] = {}
         self._nodes: dict[tuple[str, int], list[FunctionNode]] = {}
@@ -107,12 +108,19 @@ class SourceFile:
             return found[0] if found else None
         if self._lambdas is None:
             self._lambdas = self._tell_lambdas_apart()
-        return self._lambdas.get(id(code))
+        same = [
+            (node, twin)
+            for node, twin in self._lambdas
+            if node.lineno == code.co_firstlineno and same_code(twin, code)
+        ]
+        columns = [position[2:] for position in code.co_positions()]
+        same.sort(key=lambda pair: [p[2:] for p in pair[1].co_positions()] != columns)
+        return same[0][0] if same else None
 
-    def _tell_lambdas_apart(self) -> dict[int, ast.Lambda]:
-        """Return the node of each lambda's code, where several stand on one line."""
-        # Positions need not tell them apart (-X no_debug_ranges). A copy of the tree in which each
-        # lambda has a line of its own compiles to code objects nested in the same order.
+    def _tell_lambdas_apart(self) -> list[tuple[ast.Lambda, CodeType]]:
+        """Return each lambda with code of its own, for those that share a line."""
+        # Positions need not tell them apart (-X no_debug_ranges), so a copy of the tree is
+        # compiled in which each has a line to itself.
         numbered = copy.deepcopy(self.tree)
         by_line: dict[int, ast.Lambda] = {}
         start = self.text.count(b"\n") + 2
@@ -122,12 +130,11 @@ class SourceFile:
                 twin.col_offset, twin.end_col_offset = 0, 1
                 by_line[twin.lineno] = original
         module = compile(numbered, self.path, "exec", self._flags, dont_inherit=True)
-        pairs = zip(_nested(self.module), _nested(module), strict=True)
-        return {
-            id(code): by_line[twin.co_firstlineno]
-            for code, twin in pairs
-            if twin.co_firstlineno in by_line and twin.co_name == "<lambda>"
-        }
+        return [
+            (by_line[code.co_firstlineno], code)
+            for code in _nested(module)
+            if code.co_name == "<lambda>"
+        ]
 
 
 def _nested(code: CodeType) -> Iterator[CodeType]:
@@ -199,11 +206,8 @@ class Sources:
         found = self._files.get((filename, flags))
         if found is not None:
             return found
-        path, text = _read(filename, namespace)
-        if path.startswith("<") or not os.path.isabs(path) or "ipykernel" in path:  # noqa: PTH117
-            compile_flags = flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT  # cells may await
-        else:
-            compile_flags = flags
+        path, text, is_cell = _read(filename, namespace)
+        compile_flags = flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT if is_cell else flags
         file = _parsed.get((path, compile_flags))
         if file is None or file.text != text:
             try:
@@ -216,7 +220,8 @@ class Sources:
         return file
 
 
-def _read(filename: str, namespace: dict[str, Any]) -> tuple[str, bytes]:
+def _read(filename: str, namespace: dict[str, Any]) -> tuple[str, bytes, bool]:
+    """Return path and text, and whether it is a notebook's cell or the like and not a file."""
     candidates = [filename]
     module_file = namespace.get("__file__")
     # A script's code may have a path relative to a folder that was left since.
@@ -225,13 +230,13 @@ def _read(filename: str, namespace: dict[str, Any]) -> tuple[str, bytes]:
     for path in candidates:
         try:
             with open(path, "rb") as stream:  # noqa: PTH123  Path would cost as much as the read
-                return path, stream.read()
+                return path, stream.read(), False
         except (OSError, ValueError):
             continue
     lines = linecache.getlines(filename, namespace)
     if not lines:
         raise NoSourceError
-    return filename, "".join(lines).encode("utf-8", "surrogatepass")
+    return filename, "".join(lines).encode("utf-8", "surrogatepass"), True
 
 
 def _base(path: str) -> str:

@@ -36,56 +36,23 @@ from types import (
     UnionType,
     WrapperDescriptorType,
 )
-from typing import Any, TypeAlias
+from typing import Any
 
 from invariant_dask.core import types
-from invariant_dask.core.encode import encode, encode_int, head
+from invariant_dask.core.encode import encode, encode_int
 from invariant_dask.core.sealed import SealedDict, SealedList
 from invariant_dask.errors import CodeIdentityError, NotCacheableError
-from invariant_dask.ops.code_homes import Home, home_of_name, home_of_namespace, public_module
+from invariant_dask.ops.code_homes import (
+    Home,
+    home_of,
+    home_of_name,
+    home_of_namespace,
+    public_module,
+)
+from invariant_dask.ops.code_parts import Chunks, Path, below, items, raw, readable, text
 
 MAX_DEPTH = 100
 MAX_AGAIN = 1000
-
-Path: TypeAlias = tuple[str, ...]
-
-
-class Part:
-    """A function or class: its content is written when the walk comes to it."""
-
-    __slots__ = ("chunks", "label", "path", "subject")
-
-    def __init__(self, label: str, path: Path, subject: Any) -> None:
-        self.label = label
-        self.path = path
-        self.subject = subject
-        self.chunks: Chunks = []
-
-
-Chunks: TypeAlias = "list[bytes | Part]"
-
-
-def items(count: int) -> bytes:
-    return head(4, count)
-
-
-def text(value: str) -> bytes:
-    data = value.encode("utf-8", "surrogatepass")
-    return head(3, len(data)) + data
-
-
-def raw(data: bytes) -> bytes:
-    return head(2, len(data)) + data
-
-
-def below(path: Path, step: str) -> Path:
-    return (*path[:-1], path[-1] + step)
-
-
-def readable(chunks: Chunks) -> bytes:
-    """Return chunks with links written as labels: for showing and sorting, not for identity."""
-    return b"".join(c if isinstance(c, bytes) else b"\xff" + text(c.label) for c in chunks)
-
 
 # Left out of the state of instances: what `functools.wraps` copies and tells nothing of behaviour.
 _BOOKKEEPING = frozenset(
@@ -114,14 +81,6 @@ def _complex(value: complex) -> bytes:
     return items(2) + text("complex") + raw(struct.pack(">dd", value.real, value.imag))
 
 
-def _decimal(value: Decimal) -> bytes:
-    return items(2) + text("decimal") + text(repr(tuple(value.as_tuple())))
-
-
-def _date(value: dt.date) -> bytes:
-    return items(2) + text("date") + text(value.isoformat())
-
-
 _SCALARS: dict[type, Callable[[Any], bytes]] = {
     type(None): lambda _: b"\xf6",
     bool: lambda value: b"\xf5" if value else b"\xf4",
@@ -129,9 +88,9 @@ _SCALARS: dict[type, Callable[[Any], bytes]] = {
     float: _float,
     complex: _complex,
     bytes: raw,
-    Decimal: _decimal,
+    Decimal: lambda v: items(2) + text("decimal") + text(repr(tuple(v.as_tuple()))),
     Fraction: lambda v: items(3) + text("/") + encode_int(v.numerator) + encode_int(v.denominator),
-    dt.date: _date,
+    dt.date: lambda v: items(2) + text("date") + text(v.isoformat()),
     dt.timedelta: lambda v: encode(v).identity,
     type(Ellipsis): lambda _: items(1) + text("..."),
     type(NotImplemented): lambda _: items(1) + text("NotImplemented"),
@@ -342,16 +301,16 @@ class Values:
 
     def _named_instance(self, value: Any, name: str, out: Chunks) -> bool:
         """Write an object that a standard module offers under this name, such as `os.environ`."""
-        for module in sorted(sys.modules):
-            held = getattr(sys.modules[module], "__dict__", None)
-            if (
-                isinstance(held, dict)
-                and held.get(name) is value
-                and home_of_name(module).kind == "stdlib"
-            ):
-                out.append(items(3) + text("stdlib") + text(public_module(module)) + text(name))
-                return True
-        return False
+        homes = [
+            module
+            for module, loaded in tuple(sys.modules.items())
+            if getattr(loaded, "__dict__", {}).get(name) is value
+            and home_of_name(module).kind == "stdlib"
+        ]
+        if homes:
+            module = public_module(min(homes))
+            out.append(items(3) + text("stdlib") + text(module) + text(name))
+        return bool(homes)
 
     def _instance(self, value: Any, cls: type, out: Chunks, path: Path, root: str | None) -> None:
         """Write an instance: its class, and what it would hand to a copy of itself."""
@@ -366,7 +325,8 @@ class Values:
             else:
                 out.append(items(2) + text("array") + encoded)
                 return
-        if self._named_instance(value, re.split(r"[.\[]", path[-1])[-1], out):
+        directly = len(self._open) == 1 and not home_of(value).is_own  # behind a name
+        if directly and self._named_instance(value, path[-1].rpartition(".")[2], out):
             return
         binding = types.binding_of(cls)
         if binding is not None and binding.to_value is not None:
@@ -384,7 +344,9 @@ class Values:
             reason = f"{_a(cls)} has no value that could stand for it ({error})"
             raise self.refuse(path, reason) from error
         if isinstance(reduced, str):
-            self.named(cls.__module__, reduced, out, path)
+            out.append(items(3) + text("global"))
+            self.class_(cls, out, path)
+            out.append(text(reduced))
             return
         make, arguments, state, members, pairs = (*reduced, None, None, None)[:5]
         if make is copyreg.__newobj__:  # type: ignore[attr-defined]  # not in the stubs

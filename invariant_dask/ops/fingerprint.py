@@ -14,7 +14,7 @@ from typing import Any
 from invariant_dask.core.digest import DOMAIN_CODE, sha256
 from invariant_dask.core.encode import head
 from invariant_dask.ops.code_homes import distribution_of
-from invariant_dask.ops.code_values import Chunks, Part, items, raw, readable
+from invariant_dask.ops.code_parts import Chunks, Part, items, raw, readable
 from invariant_dask.ops.reach import Walk
 
 __all__ = ["Fingerprint", "distribution_of", "fingerprint", "fingerprint_class"]

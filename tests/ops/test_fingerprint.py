@@ -1,5 +1,7 @@
 """What a code fingerprint sees, what it does not, and what it refuses."""
 
+# ruff: noqa: ISC003, ISC004  sources are written as adjoining texts, one or more lines each
+
 from __future__ import annotations
 
 import importlib
@@ -127,7 +129,8 @@ SEEN = {
         "def make(): return [1]\nN = make()\ndef shade(x): return N", "[1]", "[2]",
     ),
     "a constant inside a nested function": (
-        "N = 1\ndef shade(x):\n    def inner(y): return y + N\n    return inner(x)", "N = 1", "N = 2",
+        "N = 1\ndef shade(x):\n    def inner(y): return y + N\n    return inner(x)",
+        "N = 1", "N = 2",
     ),
     "a constant inside a comprehension": (
         "N = 1\ndef shade(x): return [y + N for y in x]", "N = 1", "N = 2",
@@ -379,7 +382,8 @@ SEEN = {
         "def g():\n    yield 1\ndef shade(x): return list(g())", "yield 1", "yield 2",
     ),
     "an async function": (
-        "async def g():\n    return 1\nasync def shade(x): return await g()", "return 1", "return 2",
+        "async def g():\n    return 1\nasync def shade(x): return await g()",
+        "return 1", "return 2",
     ),
     "a recursive function": (
         "def shade(x): return x and shade(x - 1)", "x - 1", "x - 2",
@@ -506,7 +510,8 @@ def test_an_installed_distribution_is_named_with_its_version_but_not_in_the_dige
     found = take(
         tmp_path,
         "import numpy as np\nfrom packaging import utils\nimport json\n"
-        "def shade(x):\n    import pytest\n    return np.linalg.norm(x), utils.parse(x), json.dumps",
+        "def shade(x):\n    import pytest\n"
+        "    return np.linalg.norm(x), utils.parse(x), json.dumps",
     )
     assert found.distributions == {
         name: metadata.version(name) for name in ("numpy", "packaging", "pytest")
@@ -527,7 +532,9 @@ def test_this_package_counts_as_installed(tmp_path: Path) -> None:
 
     name = ("invariant-dask", invariant_dask.__version__)
     assert distribution_of(digest) == distribution_of(digest.blob_id) == name
-    found = take(tmp_path, "from invariant_dask.core.digest import blob_id\nshade = lambda x: blob_id(x)")
+    found = take(
+        tmp_path, "from invariant_dask.core.digest import blob_id\nshade = lambda x: blob_id(x)"
+    )
     assert found.modules == ("ops",)
 
 
@@ -574,15 +581,6 @@ UNSEEN = {
     "constants named in an annotation": (
         "N = 1\ndef shade(x: N): return x", "N = 1", "N = 2",
     ),
-    "the name of a module": (
-        {"a.py": "def f(x): return x", "ops.py": "from a import f\ndef shade(x): return f(x)"},
-        "from a import", "from a import",
-    ),
-    "the maxsize of a cache": (
-        "import functools\n@functools.lru_cache(maxsize=1)\ndef f(x): return 1\n"
-        "def shade(x): return f",
-        "\n\n", "\n\n",
-    ),
     "where messages go": (
         "import logging\nlog = logging.getLogger('a')\ndef shade(x): log.info(x)", "'a'", "'b'",
     ),
@@ -611,7 +609,6 @@ UNSEEN = {
     ),
     "unused imports": ("def shade(x): return x", "def shade", "import numpy\ndef shade"),
 }  # fmt: skip
-del UNSEEN["the name of a module"], UNSEEN["the maxsize of a cache"]
 
 
 @pytest.mark.parametrize("what", UNSEEN)
@@ -666,8 +663,7 @@ def test_equal_functions_of_different_names_are_not_confused(tmp_path: Path) -> 
         def shade(x): return PAIR[0](x)
     """
     assert (
-        take(tmp_path, source).digest
-        != take(tmp_path, edited(source, "(a, b)", "(b, a)")).digest
+        take(tmp_path, source).digest != take(tmp_path, edited(source, "(a, b)", "(b, a)")).digest
     )
 
 
@@ -752,14 +748,7 @@ def test_what_cannot_be_seen_is_listed(tmp_path: Path) -> None:
         """,
     }
     blind = take(tmp_path, source).blind
-    assert blind == (
-        "shade line 10: sys.modules",
-        "shade line 12: helpers, a module passed around",
-        "shade line 6: getattr(...)",
-        "shade line 7: globals(...)",
-        "shade line 8: importlib.import_module",
-        "shade line 9: eval(...)",
-    ) or set(blind) == {
+    assert set(blind) == {
         "shade line 5: getattr(...)", "shade line 5: helpers, a module passed around",
         "shade line 6: globals(...)", "shade line 7: importlib.import_module",
         "shade line 8: eval(...)", "shade line 9: sys.modules",
@@ -781,7 +770,8 @@ REFUSED = {
         "shade -> clip -> VALUE.parts[1]['x']",
     ),
     "a lock in slots": (
-        "import threading\nclass A:\n    __slots__ = ('lock',)\nN = A()\nN.lock = threading.Lock()\n"
+        "import threading\nclass A:\n    __slots__ = ('lock',)\nN = A()\n"
+        "N.lock = threading.Lock()\n"
         "def shade(x): return N",
         "shade -> N.lock",
     ),
@@ -871,7 +861,10 @@ def test_own_code_and_the_standard_library_have_no_distribution(tmp_path: Path) 
 
 
 def test_a_module_of_ones_own_named_like_a_standard_one_is_own(tmp_path: Path) -> None:
-    files = {"this.py": "def f(x): return 1", "ops.py": "import this\ndef shade(x): return this.f(x)"}
+    files = {
+        "this.py": "def f(x): return 1",
+        "ops.py": "import this\ndef shade(x): return this.f(x)",
+    }
     assert (
         take(tmp_path, files).digest != take(tmp_path, edited(files, "return 1", "return 2")).digest
     )
@@ -891,7 +884,8 @@ def test_a_loose_file_among_installed_ones_is_seen(tmp_path: Path) -> None:
 
 def test_it_is_quick_once_the_files_are_parsed(tmp_path: Path) -> None:
     source = "TABLE = {str(n): n / 3 for n in range(50)}\n" + "".join(
-        f"def f{n}(x):\n    y = [i * {n} for i in x if i in TABLE]\n    return sum(y) + f{n + 1}(y)\n"
+        f"def f{n}(x):\n    y = [i * {n} for i in x if i in TABLE]\n"
+        f"    return sum(y) + f{n + 1}(y)\n"
         for n in range(10)
     )
     with project(tmp_path, source + "def f10(x): return x\ndef shade(x): return f0(x)\n"):

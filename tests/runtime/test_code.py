@@ -293,11 +293,11 @@ def test_edited_code_under_one_version_is_reused_reported_and_run_where_it_must(
 def test_drift_is_an_error_if_asked_or_if_the_result_is_somebody_elses(
     policy, writer, monkeypatch
 ) -> None:
-    from invariant_dask import session
+    from invariant_dask.runtime import driver
 
     ops, store = OpRegistry(), MemoryStore()
     if writer is not None:
-        monkeypatch.setattr(session, "_writer", lambda: writer)
+        monkeypatch.setattr(driver, "writer", lambda: writer)
     graph = make_versioned(2, ops, on_drift=policy)
     compile(graph, ["x"], store=store, registry=ops).compute(scheduler="sync")
     monkeypatch.undo()

@@ -328,3 +328,13 @@ def test_op_decorated_in_place_is_used_by_name_and_by_function() -> None:
     by_function = compile({"x": triple.node(value=2)}, store=MemoryStore())
     assert by_name.digests == by_function.digests
     assert by_function.compute(scheduler="sync") == 6
+
+
+def test_progress_callback_that_fails_breaks_nothing(calls, caplog) -> None:
+    def explode(*_args):
+        raise RuntimeError("the display is gone")
+
+    run = compile(chain(), store=MemoryStore()).run(scheduler="sync", progress=explode)
+    assert run.values == {"out": 0}
+    assert len(calls) == 4
+    assert caplog.text.count("the progress callback failed") == 1

@@ -1,0 +1,226 @@
+"""Follow a plan to its end: submit, and plan again when what the plan relied on went away."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import os
+import socket
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from invariant_dask.core.digest import parse_hex
+from invariant_dask.errors import (
+    ArtifactLostError,
+    InternalError,
+    OpError,
+    SchedulerError,
+    StaleCodeError,
+)
+from invariant_dask.plan.drift import find_drift
+from invariant_dask.plan.plan import Decision, Plan
+from invariant_dask.plan.program import Program
+from invariant_dask.runtime import code, graph, planner
+from invariant_dask.runtime.handle import Handle, Outcome
+from invariant_dask.runtime.run import Run
+from invariant_dask.runtime.schedulers import HEALTHY, GraphForgottenError, Scheduler
+from invariant_dask.runtime.task import RunInfo
+from invariant_dask.store.base import Store
+
+ATTEMPTS = 3
+"""How often a run is planned, if keys it relies on keep being forgotten."""
+
+logger = logging.getLogger("invariant_dask.runtime")
+
+MAX_LOSSES = 30
+"""How many artifacts may go away during one run."""
+
+Progress = Callable[[Plan, str, Outcome], None]
+"""Called with the plan, a planned digest in hex and an outcome whenever a task has finished."""
+
+
+class Driver:
+    """Follows one run.
+
+    Parameters
+    ----------
+    store
+        Where artifacts are.
+    run
+        What is being done; the values and outcomes go in there.
+    forced
+        Steps to run whatever is stored.
+    progress
+        Told of each finished task; None if nobody wants to know, which is cheaper.
+    """
+
+    def __init__(
+        self, store: Store, run: Run, forced: frozenset[int], progress: Progress | None
+    ) -> None:
+        self.store = store
+        self.run = run
+        self.program = run.program
+        self.forced = forced
+        self.progress = progress
+        self.void: set[int] = set()
+        self.lost: set[bytes] = set()
+        self.handles: dict[int, Handle] = {}
+        self.deaf = False
+        self.losses = 0
+        self.forgotten = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether the values of all outputs are there."""
+        return len(self.run.values) == len(self.program.outputs)
+
+    def start(self) -> None:
+        """Plan, and read the outputs here if all of them are stored."""
+        self.make_plan()
+        while not self.plan.steps(Decision.RUN) and not self.finished:
+            self.read_outputs()
+
+    def make_plan(self) -> None:
+        plan, self.void = planner.make_plan(
+            self.program, self.store, forced=self.forced, void=self.void, lost=self.lost
+        )
+        if self.progress is not None:
+            planner.add_causes(plan, self.store)
+        if not self.run.plans:
+            _report_drift(plan)
+        planner.claim_resolved(plan, self.store, writer())
+        self.plan = plan
+        self.run.plans.append(plan)
+
+    def finish(self, scheduler: Scheduler) -> None:
+        """Run what must run, until all outputs are there and agree with each other."""
+        scheduler.prepare(self.store)
+        for bound in {id(step.bound): step.bound for step in self.program.steps}.values():
+            code.recheck(bound)
+        while not self.finished:
+            if not self.plan.steps(Decision.RUN):
+                self.read_outputs()
+                continue
+            try:
+                self.submit(scheduler)
+            except (ArtifactLostError, GraphForgottenError) as error:
+                self.plan_around(error)
+                continue
+            wrong = planner.incoherent_after(self.plan, self.store) - self.void
+            if wrong:
+                self.void |= wrong
+                self.forced = frozenset()  # they have run
+                self.make_plan()
+            else:
+                self.read_outputs()
+
+    def plan_around(self, error: Exception) -> None:
+        """Plan again without what went away, unless it keeps doing so."""
+        self.handles = {}
+        if isinstance(error, ArtifactLostError):
+            self.lost.add(parse_hex(error.digest))
+            self.losses += 1
+            if self.losses >= MAX_LOSSES:
+                raise error
+        else:
+            self.forgotten += 1
+            if self.forgotten >= ATTEMPTS:
+                msg = f"the scheduler forgot tasks of this run {ATTEMPTS} times: {error}"
+                raise SchedulerError(msg) from error
+        self.make_plan()
+
+    def submit(self, scheduler: Scheduler) -> None:
+        plan = self.plan
+        keys = graph.Keys(self.program, getattr(scheduler, "salt", b""))
+        must_run = plan.steps(Decision.RUN)
+        tainted = set(self.forced) | self.void
+        tainted |= self.program.descendants(tainted) if tainted else set()
+        states = scheduler.known([keys.of(index) for index in (*must_run, *plan.loads)])
+        known = {key for key, state in states.items() if state in HEALTHY}
+        if self.lost:
+            # Under the old keys a scheduler may still know the tasks that found nothing.
+            keys, known = graph.Keys(self.program, os.urandom(16)), set()
+        elif any(keys.of(index) in states for index in tainted):
+            # The scheduler still has an older result, or an older task, under these keys.
+            keys = graph.Keys(self.program, os.urandom(16), None if keys.salt else tainted)
+        running = (i for i in self.program.targets if plan.decisions[i] is Decision.RUN)
+        wanted = list(dict.fromkeys(running))
+        dsk = graph.planned_graph(
+            plan, keys, RunInfo(self.store.ref(), self.run.id, writer()),
+            forced=self.forced, known=known,
+            reports=self.progress is not None and scheduler.reports_by_event,
+        )  # fmt: skip
+        report = self.report if self.progress is not None else None
+        with _own_names(self.program):
+            handles = scheduler.execute(dsk, [keys.of(index) for index in wanted], report)
+        self.handles = dict(zip(wanted, handles, strict=True))
+
+    def report(self, digest: str, outcome: Outcome, run: str | None = None) -> None:
+        if run is not None and run != self.run.id:
+            return
+        previous = self.run.outcomes.get(digest)
+        if previous is None or previous.kind != "ran":
+            self.run.outcomes[digest] = outcome
+        if self.progress is None or self.deaf:
+            return
+        try:
+            self.progress(self.plan, digest, outcome)
+        except Exception:
+            # An observer must not break what it observes.
+            self.deaf = True
+            logger.exception("the progress callback failed and is not called again")
+
+    def read_outputs(self) -> None:
+        """Fill in the values, or plan again if a stored one turned out to be gone."""
+        values: dict[str, Any] = {}
+        for node, index in zip(self.program.outputs, self.program.targets, strict=True):
+            handle = self.handles.get(index) or self.stored_handle(index)
+            try:
+                values[node] = handle.value(sealed=True)
+            except ArtifactLostError as error:
+                self.plan_around(error)
+                return
+        self.run.values = values
+
+    def stored_handle(self, index: int) -> Handle:
+        step = self.program.steps[index]
+        found = self.plan.found.get(index)
+        if found is None:
+            raise InternalError(f"node {step.node!r} was neither run nor found")
+        record = found.record
+        return Handle(
+            step.planned, record.descriptor, record.kind, record.size, Outcome("stored"),
+            self.store.ref(), record,
+        )  # fmt: skip
+
+
+@contextmanager
+def _own_names(program: Program) -> Iterator[None]:
+    """Tell failures under the node ids of this graph: equal nodes of two graphs share a task."""
+    try:
+        yield
+    except OpError as error:
+        nodes = {step.planned.hex(): step.node for step in program.steps}
+        node = nodes.get(error.digest, error.node)
+        if node == error.node:
+            raise
+        raise error.renamed(node) from error.__cause__
+
+
+def _report_drift(plan: Plan) -> None:
+    """Warn of code that changed under one version; somebody else's results are an error."""
+    for drift in find_drift(plan):
+        if drift.policy == "error" or drift.writer != writer():
+            raise StaleCodeError(str(drift))
+        warnings.warn(str(drift), stacklevel=6)
+
+
+def writer() -> str:
+    """Return who makes artifacts here, as records say it."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"

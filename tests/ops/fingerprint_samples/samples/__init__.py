@@ -1,0 +1,1 @@
+"""Code whose fingerprints are written down in `tests/vectors/fingerprints.json`: never edited."""
