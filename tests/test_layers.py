@@ -39,9 +39,9 @@ FILES = {
         "files",
     ],
     "ops": [
-        "code_homes", "code_ast", "code_source", "code_values", "code_classes", "reach",
-        "fingerprint", "identity", "signature", "entry", "types",
-        "numeric", "values", "surroundings", "stdlib", "registry",
+        "code_homes", "code_parts", "code_ast", "code_names", "code_source", "code_values",
+        "code_resolve", "code_classes", "reach", "fingerprint", "identity", "signature", "entry",
+        "types", "numeric", "values", "surroundings", "stdlib", "registry",
     ],
     "plan": ["program", "plan", "coherence", "drift", "decide", "explain", "compile"],
     "runtime": [

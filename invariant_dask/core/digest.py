@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NewType
@@ -41,6 +42,7 @@ DIGEST_SIZE = 32
 _PARALLEL_FROM = 4 * LEAF_SIZE
 
 sha256 = hashlib.sha256
+_HEX = re.compile("[0-9a-f]{64}")
 
 
 def blob_id(data: Buffer) -> BlobId:
@@ -77,10 +79,8 @@ def parse_hex(text: str) -> bytes:
     SpecError
         If `text` is anything else.
     """
-    if len(text) == 2 * DIGEST_SIZE and text == text.lower():
-        try:
-            return bytes.fromhex(text)
-        except ValueError:
-            pass  # falls through to the one error below
+    # Not by fromhex alone, which skips spaces.
+    if _HEX.fullmatch(text):
+        return bytes.fromhex(text)
     msg = f"not a digest: {text!r} (expected 64 lower-case hexadecimal digits)"
     raise SpecError(msg)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -230,7 +231,7 @@ def encode_str(value: str) -> bytes:
 def encode_decimal(value: Decimal) -> bytes:
     sign, digits, exponent = value.as_tuple()
     if isinstance(exponent, str):
-        raise NotCacheableError(reason=f"Decimal {value} is not a finite number")
+        raise NotCacheableError(reason=f"Decimal {value} is not a finite number; pass None or text")
     # int(Decimal) is exact whatever the ambient context, and not bound by the limit on int(str).
     coefficient = int(Decimal((0, digits, 0)))
     return _DECIMAL + encode_int(sign) + encode_int(coefficient) + encode_int(exponent)
@@ -311,10 +312,9 @@ def _encode(value: Any, blobs: Blobs, handlers: _Handlers, depth: int) -> bytes 
     scalar = SCALARS.get(cls)
     if scalar is not None:
         return scalar(value)
-    if depth > MAX_DEPTH:
-        raise NotCacheableError(reason=f"nested deeper than {MAX_DEPTH} levels")
     container = _CONTAINERS.get(cls)
     if container is not None:
+        _enter(depth)
         return container(value, blobs, handlers, depth)
     if cls is bytes:
         return _buffer(value, blobs)
@@ -331,6 +331,14 @@ def _encode(value: Any, blobs: Blobs, handlers: _Handlers, depth: int) -> bytes 
     if binding is not None:
         return _registered(value, binding, blobs, handlers, depth)
     raise NotCacheableError(reason=_why_not(value))
+
+
+def _enter(depth: int) -> None:
+    if depth >= MAX_DEPTH:
+        raise NotCacheableError(
+            reason=f"nested deeper than {MAX_DEPTH} levels; pass a flatter value "
+            "(does a container hold itself?)"
+        )
 
 
 def _list(value: list[Any], blobs: Blobs, handlers: _Handlers, depth: int) -> bytes | Pair:
@@ -359,7 +367,8 @@ def _dict(value: dict[str, Any], blobs: Blobs, handlers: _Handlers, depth: int) 
     for key in value:
         if type(key) is not str:
             raise NotCacheableError(
-                reason=f"dict key {key!r} is {type(key).__name__}; keys must be str"
+                reason=f"dict key {key!r} is {type(key).__name__}; keys must be str, "
+                "or pass a list of pairs"
             )
         keys.append((encode_str(key), key))
     # Bytewise order of the encoded keys: RFC 8949, section 4.2.1.
@@ -417,6 +426,8 @@ def _array(value: np.ndarray[Any, Any], blobs: Blobs) -> bytes:
             reason=f"arrays of dtype {dtype} have no portable form; "
             "pass a dict of plain arrays, or a dtype of fixed size"
         )
+    if not dtype.itemsize:
+        raise NotCacheableError(reason=f"items of dtype {dtype} have no bytes; pass one that has")
     little = dtype.newbyteorder("<")
     # tobytes gives C order whatever the layout; the copy is ours alone, nobody can change it.
     data = value.astype(little, copy=False).tobytes()
@@ -429,6 +440,7 @@ def _registered(
 ) -> bytes | Pair:
     name = encode_str(binding.name) + encode_str(binding.identity)
     if binding.to_value is not None:
+        _enter(depth)
         identity, storage = [_FIELDS, name], [_FIELDS, name]
         try:
             result = _encode(binding.to_value(value), blobs, handlers, depth + 1)
@@ -436,23 +448,24 @@ def _registered(
             raise error.within(f"<{binding.name}>") from None
         _append_child(result, identity, storage)
         return _join(identity, storage)
-    digest = value.get_stable_hash()
-    if not (isinstance(digest, str) and len(digest) == 64):
-        raise NotCacheableError(
-            reason=f"{binding.name}.get_stable_hash() returned {digest!r}, not 64 hex digits"
-        )
-    try:
-        raw = bytes.fromhex(digest)
-    except ValueError:
-        raise NotCacheableError(
-            reason=f"{binding.name}.get_stable_hash() returned {digest!r}, not 64 hex digits"
-        ) from None
+    claimed = name + _byte_string(stream_hash(value, binding.name))
     stream = io.BytesIO()
     value.to_stream(stream)
-    claimed = name + _byte_string(raw)
     return _STREAM_IDENTITY + claimed, _STREAM_STORAGE + claimed + _buffer(stream.getvalue(), blobs)
 
 
+def stream_hash(value: Any, name: str) -> bytes:
+    """Return the 32 bytes of the hash that a stream type says it has."""
+    digest = value.get_stable_hash()
+    # Not only fromhex: it skips spaces.
+    if not (type(digest) is str and _HEX_DIGEST.fullmatch(digest)):
+        raise NotCacheableError(
+            reason=f"{name}.get_stable_hash() returned {digest!r}; it must return 64 hex digits"
+        )
+    return bytes.fromhex(digest)
+
+
+_HEX_DIGEST = re.compile("[0-9a-fA-F]{64}")
 _CONTAINERS: dict[type, Callable[[Any, Blobs, _Handlers, int], bytes | Pair]] = {
     list: _list,
     SealedList: _list,
@@ -466,6 +479,8 @@ def _why_not(value: object) -> str:
     cls = type(value)
     name = cls.__name__
     if isinstance(value, float):
+        if value != value or value in {float("inf"), float("-inf")}:  # noqa: PLR0124
+            return f"float {value!r} is not a number; pass None or text"
         return f"float {value!r} is not exact; pass Decimal({str(value)!r}) or a Fraction"
     cures = {
         "set": "pass a sorted list", "frozenset": "pass a sorted list",

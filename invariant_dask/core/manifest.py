@@ -156,7 +156,8 @@ class _Reader(_Decoder):
     def shown_file(self, _depth: int) -> _Shown:
         self.array_of(3)
         content = FileContent(self.integer(), BlobId(self.raw(32)), None, "")
-        self.item(2 * enc.MAX_DEPTH)
+        if not self.absent():
+            self.string()
         return _Shown(f"<file of {content.length} bytes #{content.blob.hex()[:8]}>")
 
 

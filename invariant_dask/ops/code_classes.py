@@ -12,17 +12,15 @@ import enum
 import inspect
 import sys
 from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from invariant_dask.errors import StaleCodeError
 from invariant_dask.ops.code_ast import serialise
 from invariant_dask.ops.code_homes import home_of_namespace, root_of
 from invariant_dask.ops.code_names import decorators_of, names_of
 from invariant_dask.ops.code_parts import Chunks, Part, Path, below, items, raw, text
+from invariant_dask.ops.code_resolve import Resolver
 from invariant_dask.ops.code_source import NoSourceError, SourceFile, Sources
-
-if TYPE_CHECKING:
-    from invariant_dask.ops.reach import Walk
 
 # Made by Python or its library from what is written in the class; some only by newer ones.
 _DERIVED = frozenset(
@@ -38,7 +36,7 @@ _DERIVED = frozenset(
 _FIELD_FACTS = ("init", "repr", "hash", "compare", "kw_only")
 
 
-def write_class(walk: Walk, part: Part, cls: type) -> None:
+def write_class(walk: Resolver, sources: Sources, part: Part, cls: type) -> None:
     """Write the content of an own class."""
     out, path = part.chunks, part.path
     module = sys.modules.get(cls.__module__)
@@ -46,7 +44,7 @@ def write_class(walk: Walk, part: Part, cls: type) -> None:
     out.append(items(7) + text("class") + text(cls.__name__))
     walk.sequence("bases", cls.__bases__, out, below(path, "<base>"))
     walk.value(None if type(cls) is type else type(cls), out, below(path, "<metaclass>"))
-    _write_declaration(walk, cls, namespace, out, path)
+    _write_declaration(walk, class_source(sources, cls), cls, namespace, out, path)
     _write_fields(walk, cls, out, path)
     root = root_of(namespace)
     kept = [(name, cls.__dict__[name]) for name in sorted(cls.__dict__) if _counts(cls, name)]
@@ -78,9 +76,13 @@ def _counts(cls: type, name: str) -> bool:
 
 
 def _write_declaration(
-    walk: Walk, cls: type, namespace: dict[str, Any], out: Chunks, path: Path
+    walk: Resolver,
+    located: tuple[SourceFile, ast.ClassDef] | None,
+    cls: type,
+    namespace: dict[str, Any],
+    out: Chunks,
+    path: Path,
 ) -> None:
-    located = walk.class_source(cls)
     out.append(items(4))
     if located is None:
         out.append(items(0) + items(0) + items(0))
@@ -136,7 +138,7 @@ def _live_annotations(cls: type) -> list[str]:
     return list(inspect.get_annotations(cls))
 
 
-def _write_fields(walk: Walk, cls: type, out: Chunks, path: Path) -> None:
+def _write_fields(walk: Resolver, cls: type, out: Chunks, path: Path) -> None:
     """Write members of an enum, or fields of a dataclass or named tuple."""
     if issubclass(cls, enum.Enum):
         members = [(name, member.value) for name, member in cls.__members__.items()]

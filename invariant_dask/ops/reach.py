@@ -14,7 +14,7 @@ from typing import Any
 
 from invariant_dask.errors import CodeIdentityError
 from invariant_dask.ops.code_ast import serialise_function
-from invariant_dask.ops.code_classes import class_source, write_class
+from invariant_dask.ops.code_classes import write_class
 from invariant_dask.ops.code_homes import (
     home_of,
     home_of_namespace,
@@ -34,7 +34,7 @@ from invariant_dask.ops.code_parts import (
     text,
 )
 from invariant_dask.ops.code_resolve import Resolver, content_of
-from invariant_dask.ops.code_source import NoSourceError, SourceFile, Sources
+from invariant_dask.ops.code_source import NoSourceError, Sources
 
 
 class FunctionFacts:
@@ -81,7 +81,7 @@ class Walk(Resolver):
             if isinstance(part.subject, FunctionType):
                 self._write_function(part, part.subject)
             elif part.subject is not None:
-                write_class(self, part, part.subject)
+                write_class(self, self.sources, part, part.subject)
             for chunk in part.chunks:
                 if isinstance(chunk, Part) and id(chunk) not in seen:
                     seen.add(id(chunk))
@@ -201,12 +201,6 @@ class Walk(Resolver):
         for name, value in named.items():
             out.append(text(name))
             self.show(f"default {qualname}.{name}", value, out, (*path, f"{name}="), root)
-
-    # --- classes ----------------------------------------------------------------------------------
-
-    def class_source(self, cls: type) -> tuple[SourceFile, ast.ClassDef] | None:
-        """Return where a class is written, or None if that cannot be told."""
-        return class_source(self.sources, cls)
 
 
 def _qualname(subject: Any) -> str:
