@@ -153,8 +153,13 @@ class Driver:
             reports=self.progress is not None and scheduler.reports_by_event,
         )  # fmt: skip
         report = self.report if self.progress is not None else None
+        hints = {
+            keys.of(index): dict(step.hints)
+            for index, step in enumerate(self.program.steps)
+            if step.hints and plan.decisions[index] is Decision.RUN
+        }
         with _own_names(self.program):
-            handles = scheduler.execute(dsk, [keys.of(index) for index in wanted], report)
+            handles = scheduler.execute(dsk, [keys.of(index) for index in wanted], hints, report)
         self.handles = dict(zip(wanted, handles, strict=True))
 
     def report(self, digest: str, outcome: Outcome, run: str | None = None) -> None:

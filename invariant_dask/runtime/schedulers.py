@@ -44,10 +44,15 @@ class Scheduler(Protocol):
 
     def known(self, keys: Sequence[str]) -> Mapping[str, str]: ...
 
-    def execute(self, graph: DaskGraph, keys: list[str], report: Report | None) -> list[Handle]: ...
+    def execute(
+        self, graph: DaskGraph, keys: list[str], hints: Hints, report: Report | None
+    ) -> list[Handle]: ...
 
     def close(self) -> None: ...
 
+
+Hints = Mapping[str, Mapping[str, Any]]
+"""The hints of nodes that have any, by Dask key."""
 
 HEALTHY = frozenset({"memory", "processing", "waiting", "queued", "no-worker"})
 """States of a key that will give, or has, a result."""
@@ -79,7 +84,13 @@ class LocalScheduler:
     def known(self, keys: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002  as on a cluster
         return {}
 
-    def execute(self, graph: DaskGraph, keys: list[str], report: Report | None) -> list[Handle]:
+    def execute(
+        self,
+        graph: DaskGraph,
+        keys: list[str],
+        hints: Hints,  # noqa: ARG002  for clusters; local schedulers have no use for them
+        report: Report | None,
+    ) -> list[Handle]:
         def posttask(_key: str, result: Any, *_rest: object) -> None:
             if report is not None and isinstance(result, Handle):
                 report(result.planned.hex(), result.outcome)
@@ -124,7 +135,9 @@ class ClusterScheduler:
         self._erred = [key for key, state in states.items() if state == "erred"]
         return {key: state for key, state in states.items() if state is not None}
 
-    def execute(self, graph: DaskGraph, keys: list[str], report: Report | None) -> list[Handle]:
+    def execute(
+        self, graph: DaskGraph, keys: list[str], hints: Hints, report: Report | None
+    ) -> list[Handle]:
         from dask._expr import LLGExpr
         from distributed.client import FutureCancelledError
 
@@ -135,7 +148,7 @@ class ClusterScheduler:
         futures: list[Any] = []
         quiet = {"distributed.admin.large-graph-warning-threshold": "1GiB"}
         try:
-            with listening(self.client, report), dask.config.set(quiet):
+            with listening(self.client, report), dask.config.set(quiet), _annotated(hints):
                 futures = self.client.get(expr, keys, sync=False)
                 again = [future for future in futures if future.key in self._erred]
                 if again:
@@ -156,6 +169,33 @@ class ClusterScheduler:
     def close(self) -> None:
         if self.owned:
             self.client.close()
+
+
+class _ByKey:
+    """An annotation that differs from task to task; the scheduler calls it with each key."""
+
+    def __init__(self, values: dict[str, Any], default: Any) -> None:
+        self.values = values
+        self.default = default
+
+    def __call__(self, key: str) -> Any:
+        return self.values.get(key, self.default)
+
+
+@contextmanager
+def _annotated(hints: Hints) -> Iterator[None]:
+    """Pass hints on as Dask annotations, for the length of a block."""
+    defaults: dict[str, Any] = {"priority": 0, "resources": {}}
+    found = {
+        name: _ByKey({key: of[name] for key, of in hints.items() if name in of}, default)
+        for name, default in defaults.items()
+        if any(name in of for of in hints.values())
+    }
+    if not found:
+        yield
+        return
+    with dask.annotate(**found):
+        yield
 
 
 @contextmanager

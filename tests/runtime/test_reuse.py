@@ -338,3 +338,28 @@ def test_progress_callback_that_fails_breaks_nothing(calls, caplog) -> None:
     assert run.values == {"out": 0}
     assert len(calls) == 4
     assert caplog.text.count("the progress callback failed") == 1
+
+
+def test_resources_and_priority_reach_a_cluster(tmp_path, calls) -> None:
+    from distributed import Client, LocalCluster, Worker
+
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
+    ) as plain, Client(plain, set_as_default=False) as client:  # fmt: skip
+        special = client.sync(_start_worker, plain.scheduler_address, Worker)
+        g = Graph()
+        for i in range(6):
+            g.add(f"src{i}", sample_ops.source, seed=i, hints={"resources": {"GPU": 1}})
+        g.add("last", sample_ops.source, seed=99, hints={"priority": -5, "labels": {"a": "b"}})
+        run = compile(g, store=DiskStore(tmp_path / "s")).run(scheduler=client)
+        workers = {run.outcomes[compile_digest(g, tmp_path, f"src{i}")].worker for i in range(6)}
+        assert workers == {special.address}
+        client.sync(special.close)
+
+
+async def _start_worker(address, worker_class):
+    return await worker_class(address, resources={"GPU": 1}, nthreads=1, dashboard=False)
+
+
+def compile_digest(g, tmp_path, node) -> str:
+    return compile(g, store=DiskStore(tmp_path / "s")).digests[node]
