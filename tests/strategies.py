@@ -7,7 +7,12 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
+from hypothesis import settings
 from hypothesis import strategies as st
+
+# How long an example takes says more of the machine's other work than of ours.
+settings.register_profile("invariant", deadline=None)
+settings.load_profile("invariant")
 
 DTYPES = (
     "|b1", "|i1", "<i2", ">i4", "<i8", "|u1", "<u2", ">u8", "<f2", "<f4", ">f8", "<c8", "<c16",

@@ -498,7 +498,7 @@ def _why_not(value: object) -> str:
         return f"numpy scalar {name} is not cacheable; pass {plain} or an array"
     if isinstance(value, sys.modules["numpy"].ndarray) if "numpy" in sys.modules else False:
         return f"{name} is a subclass of numpy.ndarray; pass numpy.asarray(x) of plain arrays"
-    for base in (bool, int, str, bytes, list, tuple, dict, Decimal, dt.datetime, dt.date):
+    for base in (dt.datetime, list, tuple, dict, bytes, *SCALARS):  # a datetime is a date too
         if isinstance(value, base):
             return f"{name} is a subclass of {base.__name__}; pass a plain {base.__name__}"
     cure = cures.get(name, "register its class with @cacheable, or pass plain values")

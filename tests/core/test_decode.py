@@ -34,7 +34,7 @@ def tag(number: int, content: Any) -> bytes:
     return cbor2.dumps(cbor2.CBORTag(number, content))
 
 
-# --- there and back --------------------------------------------------------------------------------
+# --- there and back -------------------------------------------------------------------------------
 
 
 @given(cacheable_values())
@@ -94,7 +94,7 @@ def test_large_buffers_come_back_through_fetch() -> None:
     assert sorted(asked) == [40_000, 80_000]
 
 
-# --- every other run of bytes ----------------------------------------------------------------------
+# --- every other run of bytes ---------------------------------------------------------------------
 
 
 @settings(max_examples=300)
@@ -138,7 +138,7 @@ def test_a_truncated_value_is_refused(value, data) -> None:
 
 @given(cacheable_values(), st.binary(min_size=1, max_size=3))
 def test_trailing_bytes_are_refused(value, more) -> None:
-    with pytest.raises(EncodingError, match="trailing|not canonical"):
+    with pytest.raises(EncodingError, match="not canonical at byte"):
         decode(encode(value).storage + more)
 
 
@@ -333,7 +333,7 @@ def test_a_value_is_not_verified_in_another_form() -> None:
         verify(encode(value).identity, encode(value).hash, fetch=lambda *_: b"")
 
 
-# --- what cannot be encoded cannot be decoded ------------------------------------------------------
+# --- what cannot be encoded cannot be decoded -----------------------------------------------------
 
 
 def nested(levels: int, wrap=lambda inner: [inner]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import mmap
 import operator
 import pickle
 import sys
@@ -24,7 +25,7 @@ from invariant_dask.errors import (
 )
 from invariant_dask.ops.types import cacheable
 
-# --- sealed containers -----------------------------------------------------------------------------
+# --- sealed containers ----------------------------------------------------------------------------
 
 
 def changed_by(plain: type, name: str) -> bool:
@@ -161,14 +162,29 @@ def test_a_decoded_array_is_read_only(array, sealed) -> None:
     assert np.array_equal(again, array)
 
 
-def test_an_array_over_a_changeable_buffer_is_read_only_too() -> None:
-    encoded = encode(np.arange(10_000))
-    again = decode(encoded.storage, fetch=lambda b, _: bytearray(encoded.blobs[b]))
+def test_an_array_over_a_mapped_file_is_read_only_too(tmp_path) -> None:
+    array = np.arange(10_000)
+    encoded = encode(array)
+    (data,) = encoded.blobs.values()
+    path = tmp_path / "blob"
+    path.write_bytes(data)
+    with path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    again = decode(encoded.storage, fetch=lambda _blob, _length: memoryview(mapped))
     with pytest.raises(ValueError, match="WRITEABLE"):
         again.flags.writeable = True
+    assert np.array_equal(again, array)
+    assert np.shares_memory(again, np.frombuffer(mapped, np.uint8))  # not a copy
 
 
-# --- registered types ------------------------------------------------------------------------------
+def test_an_array_over_a_changeable_buffer_is_not_written_to() -> None:
+    encoded = encode(np.arange(10_000))
+    again = decode(encoded.storage, fetch=lambda b, _: bytearray(encoded.blobs[b]))
+    with pytest.raises(ValueError, match="read-only"):
+        again[0] = 1
+
+
+# --- registered types -----------------------------------------------------------------------------
 
 
 @pytest.fixture(autouse=True)

@@ -97,6 +97,10 @@ REFUSED = {
     "subclass of Decimal": (lambda: type("Sum", (Decimal,), {})(1), "pass a plain Decimal"),
     "subclass of timedelta": (lambda: type("Wait", (dt.timedelta,), {})(1), "a plain timedelta"),
     "subclass of time": (lambda: type("Noon", (dt.time,), {})(12), "a plain time"),
+    "subclass of date": (lambda: type("Day", (dt.date,), {})(1, 1, 1), "pass a plain date"),
+    "subclass of datetime": (
+        lambda: type("Moment", (dt.datetime,), {})(2024, 1, 1, tzinfo=dt.UTC), "a plain datetime",
+    ),
     "path": (lambda: Path("/a"), "pass plain values"),
     "unregistered class": (Unregistered, "@cacheable"),
     "File": (lambda: File("a.jpg"), "read when a graph is compiled"),
@@ -180,7 +184,7 @@ def test_a_float_is_found_at_any_depth(number, place) -> None:
     assert found is number
 
 
-# --- what looks alike is kept apart ----------------------------------------------------------------
+# --- what looks alike is kept apart ---------------------------------------------------------------
 
 DIFFERENT = {
     "one": [1, True, "1", b"1", Decimal(1), Decimal("1.0"), Fraction(1), [1], (1,), {"1": 1},
@@ -191,9 +195,9 @@ DIFFERENT = {
     "text": ["é", "e\u0301", "é".encode(), np.array("é"), np.array(["é"])],
     "moments": [
         dt.datetime(2024, 1, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=1))),
-        dt.datetime(2024, 1, 1, tzinfo=dt.timezone.utc),
+        dt.datetime(2024, 1, 1, tzinfo=dt.UTC),
         dt.date(2024, 1, 1), "2024-01-01", np.array("2024-01-01", "M8[D]"),
-        np.array("2024-01-01", "M8[s]"), dt.time(0), dt.time(0, tzinfo=dt.timezone.utc),
+        np.array("2024-01-01", "M8[s]"), dt.time(0), dt.time(0, tzinfo=dt.UTC),
     ],
     "nesting": [[[1], 2], [[1, 2]], [1, [2]], [(1,), 2], {"a": [1, 2]}, [{"a": 1}, 2]],
 }  # fmt: skip
@@ -236,7 +240,7 @@ def test_encoding_takes_a_copy() -> None:
     assert not decode(encoded.storage, fetch=lambda blob, _: encoded.blobs[blob]).any()
 
 
-# --- surroundings do not matter --------------------------------------------------------------------
+# --- surroundings do not matter -------------------------------------------------------------------
 
 
 @given(scalars)

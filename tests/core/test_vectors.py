@@ -60,7 +60,7 @@ def test_vectors_are_only_ever_added() -> None:
     assert len({vector["hash"] for vector in VECTORS.values()}) == len(VECTORS)
 
 
-# --- a second implementation, from FORMAT.md alone -------------------------------------------------
+# --- a second implementation, from FORMAT.md alone ------------------------------------------------
 
 
 def sha256(data: bytes) -> bytes:
@@ -158,7 +158,7 @@ def test_plain_data_is_stored_as_canonical_cbor(value) -> None:
     assert encode(value).storage == cbor2.dumps(value, canonical=True)
 
 
-# --- the boundaries --------------------------------------------------------------------------------
+# --- the boundaries -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("size", "collapsed"), [(126, False), (127, True)])
