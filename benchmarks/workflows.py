@@ -36,9 +36,8 @@ def task(name, work, inputs):
 
 def load(path: Path) -> list[tuple[str, list[str], float]]:
     """Return id, parents and recorded seconds of each task."""
-    opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
-    with opened as file:
-        workflow = json.load(file)["workflow"]
+    data = path.read_bytes()
+    workflow = json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)["workflow"]
     runs = workflow.get("execution", {}).get("tasks", ())
     seconds = {run["id"]: float(run.get("runtimeInSeconds", 0)) for run in runs}
     tasks = workflow["specification"]["tasks"]

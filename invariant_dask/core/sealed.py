@@ -13,9 +13,7 @@ from typing import Any, NoReturn
 
 def _refuse(self: object, *_args: object, **_kwargs: object) -> NoReturn:
     plain = type(self).__mro__[1].__name__
-    msg = (
-        f"this {plain} is a finished artifact and cannot change; work on a copy: copy.deepcopy(x)"
-    )
+    msg = f"this {plain} is a finished artifact and cannot change; work on a copy: copy.deepcopy(x)"
     raise TypeError(msg)
 
 

@@ -1,0 +1,29 @@
+"""The benchmarks run, and what they measure is right."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_a_workflow_document_is_run_cold_warm_and_changed(tmp_path) -> None:
+    tasks = [
+        {"id": "split", "name": "split", "parents": [], "children": ["a", "b"]},
+        {"id": "a", "name": "a", "parents": ["split"], "children": ["join"]},
+        {"id": "b", "name": "b", "parents": ["split"], "children": ["join"]},
+        {"id": "join", "name": "join", "parents": ["a", "b"], "children": []},
+    ]
+    document = tmp_path / "diamond.json"
+    document.write_text(json.dumps({"workflow": {"specification": {"tasks": tasks}}}))
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.workflows", document, "--schedulers", "sync"],
+        cwd=ROOT, capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    row = done.stdout.splitlines()[-1].split()
+    assert row[0] == "diamond"
+    # tasks; then op calls when cold, when warm, and with the third task changed
+    assert [row[1], row[2], row[4], row[6]] == ["4", "4", "0", "2"]
