@@ -255,11 +255,10 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         options: dict[str, Any],
         progress: Progress | None,
     ) -> Run:
-        if self.program.has_private:
-            # Ephemeral nodes are new in every run.
-            self.program = self._draw()
         forced = self._forced(rerun)
-        run = Run(uuid.uuid4().hex, self.program, time.time_ns())
+        # Ephemeral nodes are new in every run, and this object may be run by several threads.
+        program = self._draw() if self.program.has_private else self.program
+        run = Run(uuid.uuid4().hex, program, time.time_ns())
         driver = Driver(self.store, run, forced, progress)
         driver.start()
         if not driver.finished:

@@ -1,22 +1,31 @@
 """Input files: what they hold, remembered while they stay as they are, and how ops see them.
 
-A remembered hash is keyed by device, inode, size and both change times. Files that changed within
-the last two seconds are never remembered: a second change could leave all of these as they are.
+A remembered hash is keyed by device, inode, size and both change times; that of a URL by the
+version that its server gives. Files that changed less than two seconds before they were hashed are
+never remembered: a second change could leave all of these as they are. Ops never depend on any of
+this, nor on a map of a file that somebody else may truncate: what they read is hashed first.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
-import mmap
+import logging
 import os
+import re
+import shutil
 import sqlite3
+import stat
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from contextlib import closing
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
 
 from invariant_dask.core.digest import (
     LEAF_SIZE,
@@ -24,6 +33,7 @@ from invariant_dask.core.digest import (
     blob_id,
     blob_id_of_leaves,
     hash_leaves,
+    sha256,
 )
 from invariant_dask.core.files import File, FileContent
 from invariant_dask.errors import FileInputError
@@ -31,14 +41,22 @@ from invariant_dask.errors import FileInputError
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+logger = logging.getLogger(__name__)
+
 SETTLED_NS = 2_000_000_000
 """How old a change must be, in nanoseconds, before a hash is remembered."""
 
+WHOLE = 16 * LEAF_SIZE
+"""Longest file, in bytes, that is read as a whole to be verified."""
+
 _CHUNK = 64 * LEAF_SIZE
 _ATTEMPTS = 3
+_LEAVES_KEPT = 1024
+_HTTP_SETTLED_S = 60
 
 FetchBlob = Callable[[BlobId, int], "Buffer | None"]
 Stamp = tuple[int, int, int, int, int]
+"""Device, inode, size, time of modification, time of change."""
 
 
 class FileHasher:
@@ -48,12 +66,19 @@ class FileHasher:
     ----------
     memory : path, optional
         An SQLite file to remember hashes in; without it they last as long as the process.
+
+    Notes
+    -----
+    Memory is bounded, whatever the size of files. Safe to use from several threads and processes.
+    Where the SQLite file cannot be used, files are hashed again; a warning is logged once.
     """
 
     def __init__(self, memory: str | os.PathLike[str] | None = None) -> None:
-        self._path = None if memory is None else os.fspath(memory)
-        self._known: dict[Stamp, tuple[int, bytes]] = {}
+        self._path = None if memory is None else str(Path(memory).absolute())
+        self._known: dict[bytes, tuple[int, BlobId]] = {}
+        self._leaves: OrderedDict[BlobId, list[bytes]] = OrderedDict()
         self._lock = threading.Lock()
+        self._warned = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FileHasher, (self._path,)
@@ -67,120 +92,227 @@ class FileHasher:
             If it is absent, no regular file, unreadable, or changes while it is read.
         """
         location = file.location
-        if "://" in location and not location.startswith("file://"):
-            length, blob = _hash_remote(location)
+        try:
+            location.encode()
+        except UnicodeEncodeError:
+            _fail(location, "its name is not valid UTF-8; rename it")
+        if _is_remote(location):
+            length, blob = self.remote(location)
         else:
-            location = str(Path(location.removeprefix("file://")).expanduser().absolute())
+            location = str(Path(os.path.expanduser(_local_path(location))).absolute())  # noqa: PTH111
             length, blob = self.local(location)
         return FileContent(length, blob, file.visible_suffix, location)
 
     def local(self, path: str) -> tuple[int, BlobId]:
         """Return length and tree hash of a local file."""
+        found = self._recall(_key(*_stamp_of_path(path)))
+        if found is not None:
+            return found
         for _ in range(_ATTEMPTS):
-            before = _stamp(path)
-            found = self._recall(before)
+            with _opened(path) as file:
+                # The clock before the stamp, both before the first byte: whatever changes the
+                # file from here on gets a time that a settled stamp does not have.
+                now = time.time_ns()
+                before = _stamp(os.fstat(file.fileno()))
+                length, blob = self._hash(file)
+                after = _stamp(os.fstat(file.fileno()))
+            if before == after and length == before[2]:
+                if now - max(before[3:]) > SETTLED_NS:
+                    self._remember(_key(*before), length, blob)
+                return length, blob
+        return _fail(path, "it keeps changing while it is read; wait until it is complete")
+
+    def remote(self, url: str) -> tuple[int, BlobId]:
+        """Return length and tree hash of what is behind a URL."""
+        for _ in range(_ATTEMPTS):
+            before = _version(url)
+            key = None if before is None else _key(url, before)
+            found = None if key is None else self._recall(key)
             if found is not None:
                 return found
-            length, blob = _hash_local(path)
-            after = _stamp(path)
-            if before == after and length == before[2]:
-                self._remember(before, length, blob)
+            with _opened(url) as file:
+                length, blob = self._hash(file)
+            if key is None:
                 return length, blob
-        msg = f"input file {path!r} keeps changing while it is read; wait until it is complete"
-        raise FileInputError(msg)
+            if _version(url) == before:
+                self._remember(key, length, blob)
+                return length, blob
+        return _fail(url, "it keeps changing while it is read; wait until it is complete")
 
-    def _recall(self, stamp: Stamp) -> tuple[int, BlobId] | None:
-        if not _settled(stamp):
-            return None
-        found = self._known.get(stamp)
+    def leaves(self, content: FileContent) -> list[bytes] | None:
+        """Return the leaf hashes of a local file, or None if it does not hold that content."""
+        with self._lock:
+            known = self._leaves.get(content.blob)
+        if known is not None:
+            return known
+        with _opened(content.location) as file:
+            _, blob = self._hash(file)
+        with self._lock:
+            return self._leaves.get(content.blob) if blob == content.blob else None
+
+    def _hash(self, file: BinaryIO) -> tuple[int, BlobId]:
+        length, leaves = _hash_stream(file)
+        blob = blob_id_of_leaves(length, leaves)
+        if length > WHOLE:
+            with self._lock:  # no file needs to be trusted for these: they are what the id is of
+                self._leaves[blob] = leaves
+                while len(self._leaves) > _LEAVES_KEPT:
+                    self._leaves.popitem(last=False)
+        return length, blob
+
+    def _recall(self, key: bytes) -> tuple[int, BlobId] | None:
+        found = self._known.get(key)
         if found is None and self._path is not None:
-            with self._lock, closing(self._connect()) as memory:
-                found = memory.execute(
-                    "SELECT length, blob FROM files WHERE device = ? AND inode = ? AND size = ?"
-                    " AND modified = ? AND changed = ?",
-                    stamp,
+            with self._memory() as memory:
+                row = memory.execute(
+                    "SELECT length, blob, proof FROM hashes WHERE key = ?", (key,)
                 ).fetchone()
-        return None if found is None else (found[0], BlobId(bytes(found[1])))
+                if row is not None and row[2] == _proof(key, row[0], row[1]):
+                    found = self._known[key] = (row[0], BlobId(row[1]))
+        return found
 
-    def _remember(self, stamp: Stamp, length: int, blob: BlobId) -> None:
-        if not _settled(stamp):
-            return
-        self._known[stamp] = (length, blob)
+    def _remember(self, key: bytes, length: int, blob: BlobId) -> None:
+        self._known[key] = (length, blob)
         if self._path is not None:
-            with self._lock, closing(self._connect()) as memory, memory:
+            with self._memory() as memory, memory:
                 memory.execute(
-                    "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (*stamp, length, blob),
+                    "INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?)",
+                    (key, length, blob, _proof(key, length, blob)),
                 )
 
-    def _connect(self) -> sqlite3.Connection:
+    @contextmanager
+    def _memory(self) -> Iterator[sqlite3.Connection]:
         assert self._path is not None
-        memory = sqlite3.connect(self._path, timeout=60)
-        memory.execute(
-            "CREATE TABLE IF NOT EXISTS files (device, inode, size, modified, changed, length,"
-            " blob, PRIMARY KEY (device, inode, size, modified, changed)) WITHOUT ROWID"
-        )
-        return memory
+        try:
+            # A connection for each use: none to carry over a fork, into a pickle or a thread.
+            with self._lock, closing(sqlite3.connect(self._path, timeout=10)) as memory:
+                # Rows prove themselves, so a power cut may cost some, and no commit waits for it.
+                memory.execute("PRAGMA synchronous = OFF")
+                memory.execute(
+                    "CREATE TABLE IF NOT EXISTS hashes"
+                    " (key PRIMARY KEY, length, blob, proof) WITHOUT ROWID"
+                )
+                yield memory
+        except sqlite3.Error as error:
+            if not self._warned:
+                self._warned = True
+                logger.warning(
+                    "%s: hashes of input files are not remembered (%s)", self._path, error
+                )
 
 
-def _settled(stamp: Stamp) -> bool:
-    return time.time_ns() - max(stamp[3], stamp[4]) > SETTLED_NS
+def _key(*parts: int | str) -> bytes:
+    # Hashed: inodes may not fit an SQLite integer, and URLs may hold secrets.
+    return sha256(repr(parts).encode()).digest()
 
 
-def _stamp(path: str) -> Stamp:
-    try:
-        seen = os.stat(path)  # noqa: PTH116
-    except OSError as error:
-        _fail(path, error)
-    if not os.path.isfile(path):  # noqa: PTH113
-        msg = f"input file {path!r} is not a regular file"
-        raise FileInputError(msg)
+def _proof(key: object, length: object, blob: object) -> bytes:
+    return hashlib.blake2b(repr((key, length, blob)).encode(), digest_size=16).digest()
+
+
+def _fail(location: str, reason: object, cause: BaseException | None = None) -> NoReturn:
+    msg = f"input file {location!r} cannot be read: {reason}"
+    raise FileInputError(msg) from cause
+
+
+def _is_remote(location: str) -> bool:
+    return "://" in location and not location.startswith(("file://", "local://"))
+
+
+def _local_path(location: str) -> str:
+    return location.removeprefix("file://").removeprefix("local://")
+
+
+def _stamp(seen: os.stat_result) -> Stamp:
     return seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns
 
 
-def _fail(path: str, error: OSError) -> NoReturn:
-    msg = f"input file {path!r} cannot be read: {error.strerror or error}"
-    raise FileInputError(msg) from error
-
-
-def _hash_local(path: str) -> tuple[int, BlobId]:
+def _stamp_of_path(path: str) -> Stamp:
     try:
-        with Path(path).open("rb") as file:
-            return _hash_stream(file)
-    except OSError as error:
-        _fail(path, error)
+        seen = os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError) as error:
+        _fail(path, getattr(error, "strerror", None) or error, error)
+    if stat.S_ISDIR(seen.st_mode):
+        _fail(path, "it is a directory; pass a list of its files")
+    if not stat.S_ISREG(seen.st_mode):
+        _fail(path, "it is not a regular file")
+    return _stamp(seen)
 
 
-def _hash_remote(location: str) -> tuple[int, BlobId]:
+@contextmanager
+def _opened(location: str) -> Iterator[BinaryIO]:
+    """Open a path or URL for reading; whatever goes wrong with it is a `FileInputError`."""
+    try:
+        if _is_remote(location):
+            import fsspec
+
+            with fsspec.open(location, "rb") as file:
+                yield file
+        else:
+            _stamp_of_path(location)  # opening a pipe would wait for its other end
+            with Path(location).open("rb") as file:
+                yield file
+    except FileInputError:
+        raise
+    except Exception as error:  # clients of object stores raise errors of many families
+        _fail(location, getattr(error, "strerror", None) or error, error)
+
+
+def _version(url: str) -> str | None:
+    """Return what changes whenever the bytes behind a URL do, if its server tells."""
     import fsspec
 
     try:
-        with fsspec.open(location, "rb") as file:
-            return _hash_stream(file)
-    except (OSError, ValueError, ImportError) as error:
-        msg = f"input file {location!r} cannot be read: {error}"
-        raise FileInputError(msg) from error
+        files, path = fsspec.core.url_to_fs(url)
+        files.invalidate_cache()  # a listing may be as old as the process
+        found: Mapping[str, Any] = files.info(path)
+    except Exception as error:
+        _fail(url, getattr(error, "strerror", None) or error, error)
+    tag = next((str(found[k]) for k in ("generation", "ETag", "etag") if found.get(k)), None)
+    if tag is None or tag.startswith("W/"):  # a weak tag promises the meaning, not the bytes
+        return None
+    if url.startswith(("http://", "https://")) and not _http_settled(found):
+        return None
+    return repr((tag, found.get("size")))
 
 
-def _hash_stream(file: BinaryIO) -> tuple[int, BlobId]:
+def _http_settled(found: Mapping[str, Any]) -> bool:
+    # Web servers make tags of size and whole seconds.
+    modified = found.get("Last-Modified")
+    if modified is None:
+        return True
+    try:
+        return time.time() - parsedate_to_datetime(modified).timestamp() > _HTTP_SETTLED_S
+    except (TypeError, ValueError):
+        return False
+
+
+def _hash_stream(file: BinaryIO, copy: BinaryIO | None = None) -> tuple[int, list[bytes]]:
+    """Return length and leaf hashes of what is left of a stream; write it to `copy` as well."""
     length, leaves = 0, []
     while chunk := file.read(_CHUNK):
         while len(chunk) % LEAF_SIZE and (more := file.read(LEAF_SIZE - len(chunk) % LEAF_SIZE)):
             chunk += more  # leaves must not depend on how a stream delivers
+        if copy is not None:
+            copy.write(chunk)
         length += len(chunk)
         leaves += hash_leaves(memoryview(chunk))
-    return length, blob_id_of_leaves(length, leaves)
+    return length, leaves
 
 
 class FileHandle:
-    """An input file as an op sees it: bytes that were verified, and no name or date."""
+    """An input file as an op sees it: bytes that were verified, and no name or date.
+
+    Whatever happens to the file meanwhile, an op reads the content that was hashed when the graph
+    was compiled, from the file or else from the store, or it gets a `FileInputError`.
+    """
 
     def __init__(self, content: FileContent, hasher: FileHasher, fetch: FetchBlob) -> None:
         self._content = content
         self._hasher = hasher
         self._fetch = fetch
-        self._data: Buffer | None = None
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._data: bytes | None = None
+        self._path: str | None = None
 
     @property
     def size(self) -> int:
@@ -201,59 +333,172 @@ class FileHandle:
 
     def read_bytes(self) -> bytes:
         """Return the whole content."""
-        data = self._verified()
-        return data if type(data) is bytes else bytes(data)
+        if self._data is not None:
+            return self._data
+        data = self._own_bytes()
+        if data is None:
+            data = self._published()
+        if len(data) <= WHOLE:
+            self._data = data
+        return data
 
     def open(self) -> BinaryIO:
-        """Return a seekable binary file object for reading."""
-        return io.BytesIO(self.read_bytes())
+        """Return a seekable binary file object for reading; of a long file, parts are read."""
+        if self.size <= WHOLE:
+            return io.BytesIO(self.read_bytes())
+        if not _is_remote(self._content.location):
+            try:
+                leaves = self._hasher.leaves(self._content)
+                if leaves is not None:
+                    verified = _VerifiedFile(self._content, leaves)
+                    return io.BufferedReader(verified, LEAF_SIZE)
+            except FileInputError:
+                pass  # `_published` tells what is there, if the store cannot help
+            return io.BytesIO(self._published())
+        return Path(self.as_path()).open("rb")
 
     def as_path(self) -> str:
-        """Return a path for programs that need one; it is private and does not tell the name."""
-        if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="invariant-")
-            target = Path(self._folder.name, f"input{self.suffix or ''}")
-            target.write_bytes(self._verified())
-        return str(Path(self._folder.name, f"input{self.suffix or ''}"))
+        """Return a path for programs that need one.
 
-    def _verified(self) -> Buffer:
-        """Return bytes that have the expected hash: the file's own, else the store's copy."""
-        if self._data is None:
-            content = self._content
-            found = _read(content.location)
-            if found is not None and (len(found), blob_id(found)) == (content.length, content.blob):
-                self._data = found
-            else:
-                self._data = self._fetch(content.blob, content.length)
-            if self._data is None:
-                seen = "no file" if found is None else f"hash {blob_id(found).hex()[:12]}"
-                msg = (
-                    f"input file {content.location!r} is not what it was when the graph was "
-                    f"compiled: expected hash {content.blob.hex()[:12]}, there is {seen}; compile "
-                    "the graph again, or make the file visible to the workers"
-                )
-                raise FileInputError(msg)
-        return self._data
+        It is a private copy, there as long as this handle is, whose name tells no more than the
+        suffix that the graph lets the op see.
+        """
+        if self._path is None:
+            folder = tempfile.mkdtemp(prefix="invariant-")
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            suffix = self.suffix or ""
+            path = Path(folder, "input" + (suffix if _SUFFIX.fullmatch(suffix) else ""))
+            if self._data is not None or not self._copied(path):
+                path.write_bytes(self._data if self._data is not None else self._published())
+            path.chmod(0o400)
+            self._path = str(path)
+        return self._path
 
-
-def _read(location: str) -> memoryview | None:
-    if "://" in location:
-        import fsspec
-
-        try:
-            with fsspec.open(location, "rb") as remote:
-                return memoryview(remote.read())
-        except OSError:
-            return None  # the store may have a copy; if not, the caller says what was expected
-    try:
-        with Path(location).open("rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                return memoryview(b"")
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except OSError:
+    def _own_bytes(self) -> bytes | None:
+        """Return what the file holds, if that is what it should."""
+        with _lenient(), _opened(self._content.location) as file:
+            data = file.read(self.size + 1)
+            if self._is_expected(data):
+                return data
         return None
+
+    def _copied(self, path: Path) -> bool:
+        """Copy the file, and return whether that is the expected content."""
+        with _lenient(), _opened(self._content.location) as file, path.open("wb") as copy:
+            length, leaves = _hash_stream(file, copy)
+            return blob_id_of_leaves(length, leaves) == self._content.blob
+        return False
+
+    def _published(self) -> bytes:
+        """Return the store's copy, for want of a file that holds the content."""
+        data = self._fetch(self._content.blob, self.size)
+        if data is not None and self._is_expected(data):
+            return data if type(data) is bytes else bytes(data)
+        msg = (
+            f"input file {self._content.location!r} is not what it was when the graph was "
+            f"compiled: expected {_shown(self.size, self._content.blob)}, there is "
+            f"{_what_is_there(self._content.location)}; compile the graph again, or make the file "
+            "visible to the workers"
+        )
+        raise FileInputError(msg)
+
+    def _is_expected(self, data: Buffer) -> bool:
+        return memoryview(data).nbytes == self.size and blob_id(data) == self._content.blob
+
+
+_SUFFIX = re.compile(r"\.[^/\\\0]*")
+
+
+@contextmanager
+def _lenient() -> Iterator[None]:
+    try:
+        yield
+    except FileInputError as error:
+        logger.debug("%s", error)
+
+
+def _shown(length: int, blob: BlobId) -> str:
+    return f"hash {blob.hex()[:12]} of {length} bytes"
+
+
+def _what_is_there(location: str) -> str:
+    try:
+        with _opened(location) as file:
+            length, leaves = _hash_stream(file)
+    except FileInputError as error:
+        return f"no file ({error.__cause__ or error})"
+    return _shown(length, blob_id_of_leaves(length, leaves))
+
+
+class _VerifiedFile(io.RawIOBase):
+    """A local file of which nothing is seen before its leaf has the expected hash."""
+
+    def __init__(self, content: FileContent, leaves: list[bytes]) -> None:
+        super().__init__()
+        self._content = content
+        self._leaves = leaves
+        self._file = Path(content.location).open("rb", buffering=0)  # noqa: SIM115
+        self._at = 0
+        self._leaf: tuple[int, bytes] = (-1, b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._content.length}[whence]
+        if start + offset < 0:
+            msg = f"negative position {start + offset}"
+            raise ValueError(msg)
+        self._at = start + offset
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, target: Buffer) -> int:
+        if self._at >= self._content.length:
+            return 0
+        index, skip = divmod(self._at, LEAF_SIZE)
+        if self._leaf[0] != index:
+            self._leaf = (index, self._verified(index))
+        view = memoryview(target).cast("B")
+        part = self._leaf[1][skip : skip + len(view)]
+        view[: len(part)] = part
+        self._at += len(part)
+        return len(part)
+
+    def _verified(self, index: int) -> bytes:
+        self._file.seek(index * LEAF_SIZE)
+        wanted = min(LEAF_SIZE, self._content.length - index * LEAF_SIZE)
+        leaf = b""
+        while len(leaf) < wanted and (more := self._file.read(wanted - len(leaf))):
+            leaf += more
+        if sha256(leaf).digest() != self._leaves[index]:
+            msg = (
+                f"input file {self._content.location!r} changed while an op was reading it; "
+                "compile the graph again"
+            )
+            raise FileInputError(msg)
+        return leaf
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def open_file(content: FileContent, hasher: FileHasher, fetch: FetchBlob) -> FileHandle:
-    """Return what an op gets for an input file."""
+    """Return what an op gets for an input file.
+
+    Parameters
+    ----------
+    content
+        What was hashed when the graph was compiled.
+    hasher
+        Where leaf hashes of long files are remembered.
+    fetch
+        Returns a published copy, or None; asked only if the file does not hold the content.
+    """
     return FileHandle(content, hasher, fetch)
