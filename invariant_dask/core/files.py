@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from invariant_dask.core.digest import BlobId
 
@@ -34,12 +35,20 @@ class File:
     @property
     def location(self) -> str:
         """The path or URL as text."""
-        return os.fspath(self.path)
+        return os.fsdecode(self.path)
 
     @property
     def visible_suffix(self) -> str | None:
         """What the op may know of the name: the lower-case suffix, or nothing."""
-        return os.path.splitext(self.location)[1].lower() if self.suffix else None  # noqa: PTH122
+        if not self.suffix:
+            return None
+        name = self.location
+        if "://" in name:
+            # In a chain such as zip://a.png::file:///b.zip, the first URL names the content.
+            name = next(part for part in name.split("::") if "://" in part)
+            if name.startswith(("http://", "https://")):
+                name = urlsplit(name).path  # a query is no part of the name, and may be a secret
+        return os.path.splitext(name)[1].lower()  # noqa: PTH122
 
 
 @dataclass(frozen=True, slots=True)

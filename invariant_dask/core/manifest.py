@@ -22,6 +22,9 @@ from invariant_dask.core.digest import (
 )
 from invariant_dask.core.files import FileContent
 
+NONCE_SIZE = 16
+"""Bytes drawn anew for each run, to keep ephemeral nodes apart."""
+
 
 def assemble(op: bytes, fields: Iterable[tuple[bytes, bytes]], private: bytes = b"") -> bytes:
     """Return the manifest of an op identity and parameters, both encoded.
@@ -82,14 +85,24 @@ def parse(manifest: bytes) -> Manifest:
     major, count = reader.head()
     if major != 4 or count not in {2, 3}:
         reader.fail("not a manifest")
+    private = count == 3
     op = reader.span()
     major, count = reader.head()
     if major != 5:
         reader.fail("a manifest without parameters")
     params: dict[str, bytes] = {}
+    last = b""
     for _ in range(min(count, len(manifest))):
+        start = reader.at
         name = reader.string()
+        if manifest[start : reader.at] <= last:
+            reader.fail("parameters are repeated or out of order")
+        last = manifest[start : reader.at]
         params[name] = reader.span()
+    if private:
+        reader.private()
+    if reader.at != len(manifest):
+        reader.fail(f"{len(manifest) - reader.at} trailing bytes")
     return Manifest(op, params)
 
 
@@ -121,6 +134,13 @@ class _Reader(_Decoder):
         start = self.at
         self.item(0)
         return self.data[start : self.at]
+
+    def private(self) -> None:
+        if self.head() != (6, enc.TAG_PRIVATE):
+            self.fail("a third item that is not that of an ephemeral node")
+        self.array_of(2)
+        self.string()
+        self.raw(NONCE_SIZE)
 
     def hashed(self, _depth: int) -> Hashed:
         return Hashed(self.raw(32))

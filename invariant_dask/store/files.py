@@ -21,11 +21,10 @@ import threading
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from invariant_dask.core.digest import (
     LEAF_SIZE,
@@ -51,6 +50,7 @@ WHOLE = 16 * LEAF_SIZE
 
 _CHUNK = 64 * LEAF_SIZE
 _ATTEMPTS = 3
+_UNSTEADY = "it keeps changing while it is read; wait until it is complete"
 _LEAVES_KEPT = 1024
 _HTTP_SETTLED_S = 60
 
@@ -95,7 +95,7 @@ class FileHasher:
         try:
             location.encode()
         except UnicodeEncodeError:
-            _fail(location, "its name is not valid UTF-8; rename it")
+            raise _unreadable(location, "its name is not valid UTF-8; rename it") from None
         if _is_remote(location):
             length, blob = self.remote(location)
         else:
@@ -114,91 +114,80 @@ class FileHasher:
                 # file from here on gets a time that a settled stamp does not have.
                 now = time.time_ns()
                 before = _stamp(os.fstat(file.fileno()))
-                length, blob = self._hash(file)
+                length, leaves = _hash(_chunks_of(file))
                 after = _stamp(os.fstat(file.fileno()))
             if before == after and length == before[2]:
+                blob = blob_id_of_leaves(length, leaves)
                 if now - max(before[3:]) > SETTLED_NS:
                     self._remember(_key(*before), length, blob)
                 return length, blob
-        return _fail(path, "it keeps changing while it is read; wait until it is complete")
+        raise _unreadable(path, _UNSTEADY)
 
     def remote(self, url: str) -> tuple[int, BlobId]:
         """Return length and tree hash of what is behind a URL."""
         for _ in range(_ATTEMPTS):
             before = _version(url)
-            key = None if before is None else _key(url, before)
-            found = None if key is None else self._recall(key)
+            found = None if before is None else self._recall(_key(url, before))
             if found is not None:
                 return found
-            with _opened(url) as file:
-                length, blob = self._hash(file)
-            if key is None:
+            length, leaves = _hash(_chunks(url))
+            blob = blob_id_of_leaves(length, leaves)
+            if before is None:
                 return length, blob
             if _version(url) == before:
-                self._remember(key, length, blob)
+                self._remember(_key(url, before), length, blob)
                 return length, blob
-        return _fail(url, "it keeps changing while it is read; wait until it is complete")
+        raise _unreadable(url, _UNSTEADY)
 
     def leaves(self, content: FileContent) -> list[bytes] | None:
-        """Return the leaf hashes of a local file, or None if it does not hold that content."""
+        """Return the leaf hashes of a file, or None if it does not hold that content."""
+        # Kept under the id that they hash to, so no file has to be trusted for them.
         with self._lock:
-            known = self._leaves.get(content.blob)
-        if known is not None:
-            return known
-        with _opened(content.location) as file:
-            _, blob = self._hash(file)
+            if content.blob in self._leaves:
+                self._leaves.move_to_end(content.blob)
+                return self._leaves[content.blob]
+        length, leaves = _hash(_chunks(content.location))
+        if blob_id_of_leaves(length, leaves) != content.blob:
+            return None
         with self._lock:
-            return self._leaves.get(content.blob) if blob == content.blob else None
-
-    def _hash(self, file: BinaryIO) -> tuple[int, BlobId]:
-        length, leaves = _hash_stream(file)
-        blob = blob_id_of_leaves(length, leaves)
-        if length > WHOLE:
-            with self._lock:  # no file needs to be trusted for these: they are what the id is of
-                self._leaves[blob] = leaves
-                while len(self._leaves) > _LEAVES_KEPT:
-                    self._leaves.popitem(last=False)
-        return length, blob
+            self._leaves[content.blob] = leaves
+            while len(self._leaves) > _LEAVES_KEPT:
+                self._leaves.popitem(last=False)
+        return leaves
 
     def _recall(self, key: bytes) -> tuple[int, BlobId] | None:
         found = self._known.get(key)
         if found is None and self._path is not None:
-            with self._memory() as memory:
-                row = memory.execute(
-                    "SELECT length, blob, proof FROM hashes WHERE key = ?", (key,)
-                ).fetchone()
-                if row is not None and row[2] == _proof(key, row[0], row[1]):
-                    found = self._known[key] = (row[0], BlobId(row[1]))
+            row = self._query("SELECT length, blob, proof FROM hashes WHERE key = ?", key)
+            if row is not None and row[2] == _proof(key, row[0], row[1]):
+                found = self._known[key] = (row[0], BlobId(row[1]))
         return found
 
     def _remember(self, key: bytes, length: int, blob: BlobId) -> None:
         self._known[key] = (length, blob)
         if self._path is not None:
-            with self._memory() as memory, memory:
-                memory.execute(
-                    "INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?)",
-                    (key, length, blob, _proof(key, length, blob)),
-                )
+            insert = "INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?)"
+            self._query(insert, key, length, blob, _proof(key, length, blob))
 
-    @contextmanager
-    def _memory(self) -> Iterator[sqlite3.Connection]:
+    def _query(self, statement: str, *values: bytes | int) -> tuple[Any, ...] | None:
         assert self._path is not None
         try:
             # A connection for each use: none to carry over a fork, into a pickle or a thread.
-            with self._lock, closing(sqlite3.connect(self._path, timeout=10)) as memory:
-                # Rows prove themselves, so a power cut may cost some, and no commit waits for it.
+            with self._lock, closing(sqlite3.connect(self._path, timeout=10)) as memory, memory:
+                # Rows prove themselves: a power cut may cost them, so no commit waits for a disk.
                 memory.execute("PRAGMA synchronous = OFF")
                 memory.execute(
                     "CREATE TABLE IF NOT EXISTS hashes"
                     " (key PRIMARY KEY, length, blob, proof) WITHOUT ROWID"
                 )
-                yield memory
+                row: tuple[Any, ...] | None = memory.execute(statement, values).fetchone()
+                return row
         except sqlite3.Error as error:
             if not self._warned:
                 self._warned = True
-                logger.warning(
-                    "%s: hashes of input files are not remembered (%s)", self._path, error
-                )
+                text = "%s: hashes of input files are not remembered (%s)"
+                logger.warning(text, self._path, error)
+            return None
 
 
 def _key(*parts: int | str) -> bytes:
@@ -210,9 +199,9 @@ def _proof(key: object, length: object, blob: object) -> bytes:
     return hashlib.blake2b(repr((key, length, blob)).encode(), digest_size=16).digest()
 
 
-def _fail(location: str, reason: object, cause: BaseException | None = None) -> NoReturn:
-    msg = f"input file {location!r} cannot be read: {reason}"
-    raise FileInputError(msg) from cause
+def _unreadable(location: str, reason: object) -> FileInputError:
+    reason = getattr(reason, "strerror", None) or reason
+    return FileInputError(f"input file {location!r} cannot be read: {reason}")
 
 
 def _is_remote(location: str) -> bool:
@@ -231,11 +220,11 @@ def _stamp_of_path(path: str) -> Stamp:
     try:
         seen = os.stat(path)  # noqa: PTH116
     except (OSError, ValueError) as error:
-        _fail(path, getattr(error, "strerror", None) or error, error)
+        raise _unreadable(path, error) from error
     if stat.S_ISDIR(seen.st_mode):
-        _fail(path, "it is a directory; pass a list of its files")
+        raise _unreadable(path, "it is a directory; pass a list of its files")
     if not stat.S_ISREG(seen.st_mode):
-        _fail(path, "it is not a regular file")
+        raise _unreadable(path, "it is not a regular file")
     return _stamp(seen)
 
 
@@ -255,7 +244,7 @@ def _opened(location: str) -> Iterator[BinaryIO]:
     except FileInputError:
         raise
     except Exception as error:  # clients of object stores raise errors of many families
-        _fail(location, getattr(error, "strerror", None) or error, error)
+        raise _unreadable(location, error) from error
 
 
 def _version(url: str) -> str | None:
@@ -267,7 +256,7 @@ def _version(url: str) -> str | None:
         files.invalidate_cache()  # a listing may be as old as the process
         found: Mapping[str, Any] = files.info(path)
     except Exception as error:
-        _fail(url, getattr(error, "strerror", None) or error, error)
+        raise _unreadable(url, error) from error
     tag = next((str(found[k]) for k in ("generation", "ETag", "etag") if found.get(k)), None)
     if tag is None or tag.startswith("W/"):  # a weak tag promises the meaning, not the bytes
         return None
@@ -278,6 +267,8 @@ def _version(url: str) -> str | None:
 
 def _http_settled(found: Mapping[str, Any]) -> bool:
     # Web servers make tags of size and whole seconds.
+    from email.utils import parsedate_to_datetime
+
     modified = found.get("Last-Modified")
     if modified is None:
         return True
@@ -287,17 +278,35 @@ def _http_settled(found: Mapping[str, Any]) -> bool:
         return False
 
 
-def _hash_stream(file: BinaryIO, copy: BinaryIO | None = None) -> tuple[int, list[bytes]]:
-    """Return length and leaf hashes of what is left of a stream; write it to `copy` as well."""
-    length, leaves = 0, []
+def _chunks_of(file: BinaryIO) -> Iterator[bytes]:
+    """Cut what is left of a stream into whole leaves, however it delivers."""
     while chunk := file.read(_CHUNK):
         while len(chunk) % LEAF_SIZE and (more := file.read(LEAF_SIZE - len(chunk) % LEAF_SIZE)):
-            chunk += more  # leaves must not depend on how a stream delivers
-        if copy is not None:
-            copy.write(chunk)
+            chunk += more
+        yield chunk
+
+
+def _chunks(location: str) -> Iterator[bytes]:
+    # A generator, so that what its consumer raises is not taken for an error of the file.
+    with _opened(location) as file:
+        yield from _chunks_of(file)
+
+
+def _hash(chunks: Iterable[bytes]) -> tuple[int, list[bytes]]:
+    """Return length and leaf hashes."""
+    length, leaves = 0, []
+    for chunk in chunks:
         length += len(chunk)
         leaves += hash_leaves(memoryview(chunk))
     return length, leaves
+
+
+def _read(file: BinaryIO | io.FileIO, size: int) -> bytes:
+    """Read up to `size` bytes; fewer only at the end."""
+    data = file.read(size) or b""
+    while data and len(data) < size and (more := file.read(size - len(data))):
+        data += more
+    return data
 
 
 class FileHandle:
@@ -346,16 +355,15 @@ class FileHandle:
         """Return a seekable binary file object for reading; of a long file, parts are read."""
         if self.size <= WHOLE:
             return io.BytesIO(self.read_bytes())
-        if not _is_remote(self._content.location):
-            try:
-                leaves = self._hasher.leaves(self._content)
-                if leaves is not None:
-                    verified = _VerifiedFile(self._content, leaves)
-                    return io.BufferedReader(verified, LEAF_SIZE)
-            except FileInputError:
-                pass  # `_published` tells what is there, if the store cannot help
-            return io.BytesIO(self._published())
-        return Path(self.as_path()).open("rb")
+        if _is_remote(self._content.location):
+            return Path(self.as_path()).open("rb")
+        try:
+            leaves = self._hasher.leaves(self._content)
+            if leaves is not None:
+                return io.BufferedReader(_VerifiedFile(self._content, leaves), LEAF_SIZE)
+        except FileInputError as error:
+            logger.debug("%s", error)
+        return io.BytesIO(self._published())
 
     def as_path(self) -> str:
         """Return a path for programs that need one.
@@ -376,18 +384,29 @@ class FileHandle:
 
     def _own_bytes(self) -> bytes | None:
         """Return what the file holds, if that is what it should."""
-        with _lenient(), _opened(self._content.location) as file:
-            data = file.read(self.size + 1)
-            if self._is_expected(data):
-                return data
-        return None
+        try:
+            with _opened(self._content.location) as file:
+                data = _read(file, self.size + 1)
+        except FileInputError as error:
+            logger.debug("%s", error)
+            return None
+        return data if self._is_expected(data) else None
 
     def _copied(self, path: Path) -> bool:
         """Copy the file, and return whether that is the expected content."""
-        with _lenient(), _opened(self._content.location) as file, path.open("wb") as copy:
-            length, leaves = _hash_stream(file, copy)
-            return blob_id_of_leaves(length, leaves) == self._content.blob
-        return False
+
+        def passing_by() -> Iterator[bytes]:
+            for chunk in _chunks(self._content.location):
+                copy.write(chunk)
+                yield chunk
+
+        try:
+            with path.open("wb") as copy:
+                length, leaves = _hash(passing_by())
+        except FileInputError as error:
+            logger.debug("%s", error)
+            return False
+        return blob_id_of_leaves(length, leaves) == self._content.blob
 
     def _published(self) -> bytes:
         """Return the store's copy, for want of a file that holds the content."""
@@ -409,22 +428,13 @@ class FileHandle:
 _SUFFIX = re.compile(r"\.[^/\\\0]*")
 
 
-@contextmanager
-def _lenient() -> Iterator[None]:
-    try:
-        yield
-    except FileInputError as error:
-        logger.debug("%s", error)
-
-
 def _shown(length: int, blob: BlobId) -> str:
     return f"hash {blob.hex()[:12]} of {length} bytes"
 
 
 def _what_is_there(location: str) -> str:
     try:
-        with _opened(location) as file:
-            length, leaves = _hash_stream(file)
+        length, leaves = _hash(_chunks(location))
     except FileInputError as error:
         return f"no file ({error.__cause__ or error})"
     return _shown(length, blob_id_of_leaves(length, leaves))
@@ -473,9 +483,7 @@ class _VerifiedFile(io.RawIOBase):
     def _verified(self, index: int) -> bytes:
         self._file.seek(index * LEAF_SIZE)
         wanted = min(LEAF_SIZE, self._content.length - index * LEAF_SIZE)
-        leaf = b""
-        while len(leaf) < wanted and (more := self._file.read(wanted - len(leaf))):
-            leaf += more
+        leaf = _read(self._file, wanted)
         if sha256(leaf).digest() != self._leaves[index]:
             msg = (
                 f"input file {self._content.location!r} changed while an op was reading it; "
