@@ -21,6 +21,7 @@ from invariant_dask.core.sealed import SealedDict
 from invariant_dask.errors import (
     OutputsError,
 )
+from invariant_dask.graph.markers import Ref
 from invariant_dask.graph.model import Node
 from invariant_dask.ops.registry import OpRegistry, default_registry
 from invariant_dask.plan.compile import compile_graph
@@ -42,7 +43,7 @@ __all__ = ["Compiled", "Progress", "Run", "compile"]
 
 def compile(  # noqa: A001  the verb of this package
     graph: Mapping[str, Node],
-    outputs: Iterable[str] | None = None,
+    outputs: Iterable[str | Ref] | None = None,
     context: Mapping[str, object] | None = None,
     *,
     store: Store | str | os.PathLike[str] | None = None,
@@ -55,7 +56,8 @@ def compile(  # noqa: A001  the verb of this package
     graph
         A `Graph`, or a dict of nodes by id.
     outputs
-        Ids to produce. By default all nodes that no other depends on.
+        Ids to produce, or the markers that `Graph.add` returned. By default all nodes that no
+        other depends on.
     context
         External values by name, for markers that name no node.
     store

@@ -102,7 +102,8 @@ def run_app() -> None:
         usage = getattr(error, "format_message", None)
         if usage is None:
             raise
-        _complain(usage())
+        if message := usage():  # without arguments there is the help, and nothing to add
+            _complain(message)
         sys.exit(2)
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,7 @@ def load_graph(where: str) -> Mapping[str, Node]:
     Raises
     ------
     GraphError
-        If there is no such file or name, or it is no graph. What the file itself raises while it
-        runs passes through.
+        If there is no such file or name, it is no graph, or the file fails while it is read.
     """
     path_text, _, name = where.partition(".py:") if ".py:" in where else (where, "", "")
     path = Path(path_text + ".py" if ".py:" in where else path_text)
@@ -59,7 +59,16 @@ def _run_file(path: Path) -> Any:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        # From the user's own first line on: the way there says nothing.
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_code.co_filename != str(path):
+            trace = trace.tb_next
+        told = "".join(traceback.format_exception(type(error), error, trace)).rstrip()
+        msg = f"{path} failed while it was read:\n{told}"
+        raise GraphError(msg) from error
     return module
 
 

@@ -48,9 +48,13 @@ def show_run(run: Any) -> None:
     """Print what a run did, why each node ran, and its outputs."""
     console = Console()
     reasons = [node for node in run.plan.nodes() if node.decision is Decision.RUN]
+    ran = set(run.ran())
     for node in reasons[:50]:
-        why = "; ".join(node.causes) or node.reason.value
-        console.print(f"[yellow]run[/] {escape(node.node)}: {escape(why)}")
+        if node.node in ran:
+            why = "; ".join(node.causes) or node.reason.value
+            console.print(f"[yellow]ran[/] {escape(node.node)}: {escape(why)}")
+        else:
+            console.print(f"[green]reused[/] {escape(node.node)}: its inputs came out the same")
     if len(reasons) > 50:
         console.print(f"... and {len(reasons) - 50} more")
     counts = run.counts()

@@ -436,7 +436,7 @@ class _Decoder:
 
 
 _NULL = b"\xf6"
-_DTYPE = re.compile(r"[<|][biufcmMSU][0-9]{1,9}(\[[0-9]{0,9}[A-Za-z]{1,7}\])?")
+_DTYPE = re.compile(r"[<|][biufcSU][0-9]{1,9}|<[mM]8\[[0-9]{0,9}[A-Za-z]{1,2}\]")
 _SIMPLE = {20: False, 21: True, 22: None}
 _BLOB_TAG = enc.head(6, enc.TAG_BLOB)
 _TAGS: dict[int, Callable[[_Decoder, int], Any]] = {

@@ -428,6 +428,10 @@ def _array(value: np.ndarray[Any, Any], blobs: Blobs) -> bytes:
         )
     if not dtype.itemsize:
         raise NotCacheableError(reason=f"items of dtype {dtype} have no bytes; pass one that has")
+    if dtype.kind in "mM" and "[" not in dtype.str:
+        raise NotCacheableError(
+            reason=f"moments of dtype {dtype} have no unit; give them one, as in x.astype('M8[us]')"
+        )
     little = dtype.newbyteorder("<")
     # tobytes gives C order whatever the layout; the copy is ours alone, nobody can change it.
     data = value.astype(little, copy=False).tobytes()
@@ -487,6 +491,13 @@ def _why_not(value: object) -> str:
         "complex": "pass its parts as Decimal", "range": "pass a list", "bytearray": "pass bytes",
         "memoryview": "pass bytes", "function": "pass the name of an op", "type": "pass a name",
         "File": "a file's content is read when a graph is compiled; an op returns bytes instead",
+        "PosixPath": "pass File(path) for its content, or str(path) for its name",
+        "WindowsPath": "pass File(path) for its content, or str(path) for its name",
+        "DataFrame": "pass a dict of arrays: {name: df[name].to_numpy() for name in df}",
+        "Series": "pass an array: series.to_numpy()", "generator": "pass a list",
+        "slice": "pass [start, stop, step]", "Delayed": "make it a node, or compute it first",
+        "DelayedLeaf": "make it a node, or compute it first",
+        "Array": "compute it first, or make it a node",
         "FileHandle": "return its bytes, or a value made from them",
     }  # fmt: skip
     if cls is File:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from invariant_dask.errors import CycleError, DanglingRefError, GraphError, OutputsError
+from invariant_dask.graph.markers import Ref
 from invariant_dask.graph.model import Node, check_id, check_node
 
 
@@ -22,7 +23,9 @@ def check_graph(graph: object) -> Mapping[str, Node]:
     return graph
 
 
-def choose_outputs(graph: Mapping[str, Node], outputs: Iterable[str] | None) -> tuple[str, ...]:
+def choose_outputs(
+    graph: Mapping[str, Node], outputs: Iterable[str | Ref] | None
+) -> tuple[str, ...]:
     """Return the ids asked for: `outputs`, or the nodes that no other node depends on.
 
     Raises
@@ -35,10 +38,8 @@ def choose_outputs(graph: Mapping[str, Node], outputs: Iterable[str] | None) -> 
         sinks = tuple(node_id for node_id in graph if node_id not in used)
         # Without a sink there is a cycle; asking for everything lets the walk find and name it.
         return sinks or tuple(graph)
-    if isinstance(outputs, str | bytes) or not isinstance(outputs, Iterable):
-        msg = f"outputs must be a list of node ids, not {outputs!r}; write [{outputs!r}]"
-        raise OutputsError(msg)
-    chosen = tuple(outputs)
+    _check_list(outputs)
+    chosen = tuple(output.name if isinstance(output, Ref) else output for output in outputs)
     if not chosen:
         msg = "outputs is empty; name at least one node, or leave it out for all sinks"
         raise OutputsError(msg)
@@ -53,6 +54,13 @@ def choose_outputs(graph: Mapping[str, Node], outputs: Iterable[str] | None) -> 
         msg = f"outputs repeats {', '.join(map(repr, twice))}"
         raise OutputsError(msg)
     return chosen
+
+
+def _check_list(outputs: object) -> None:
+    if isinstance(outputs, str | bytes) or not isinstance(outputs, Iterable):
+        name = outputs.name if isinstance(outputs, Ref) else outputs
+        msg = f"outputs must be a list of node ids, not {outputs!r}; write [{name!r}]"
+        raise OutputsError(msg)
 
 
 def active_order(

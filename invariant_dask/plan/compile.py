@@ -40,7 +40,7 @@ _SLOT = head(6, TAG_SLOT)
 
 def compile_graph(
     graph: Mapping[str, Node],
-    outputs: Iterable[str] | None = None,
+    outputs: Iterable[str | Ref] | None = None,
     context: Mapping[str, object] | None = None,
     *,
     registry: OpRegistry,
@@ -54,7 +54,7 @@ def compile_graph(
     graph
         Nodes by id.
     outputs
-        Ids to produce; by default all nodes that no other depends on.
+        Ids to produce, or markers of them; by default all nodes that no other depends on.
     context
         External values by name, for markers that name no node.
     registry

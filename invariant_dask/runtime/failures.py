@@ -43,9 +43,12 @@ def _text(error: BaseException) -> str:
             "stdlib:round, a Fraction, or decimal.localcontext() with the Inexact trap off"
         )
     try:
-        return str(error) or repr(error)
+        text = str(error) or repr(error)
     except Exception as broken:  # noqa: BLE001  an exception's own __str__ may fail in any way
         return f"(its message cannot be shown: {type(broken).__name__})"
+    if isinstance(error, ValueError) and "read-only" in text:
+        return f"{text}; arrays that an op gets are read-only: work on x.copy()"
+    return text
 
 
 def _format(error: BaseException) -> list[str]:

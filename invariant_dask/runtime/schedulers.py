@@ -54,8 +54,12 @@ class Scheduler(Protocol):
 Hints = Mapping[str, Mapping[str, Any]]
 """The hints of nodes that have any, by Dask key."""
 
-HEALTHY = frozenset({"memory", "processing", "waiting", "queued", "no-worker"})
-"""States of a key that will give, or has, a result."""
+HEALTHY = frozenset({"memory", "processing", "waiting", "queued", "no-worker", "released"})
+"""States of a key that has a result or can give one.
+
+A released key is made again by the task that the scheduler knows; a task of ours under the same
+key could depend on other keys, which a scheduler does not take well.
+"""
 
 
 class GraphForgottenError(Exception):

@@ -146,6 +146,27 @@ def test_bad_input_is_exit_code_2_and_says_what(folder, arguments, text) -> None
     assert "Traceback" not in complaint
 
 
+def test_file_that_fails_is_exit_code_2_with_the_users_own_lines(folder) -> None:
+    (folder / "broken.py").write_text("def f():\n    return 1 / 0\n\nf()\n")
+    complaint = cli(folder, "run", "../broken.py:g", code=2)
+    assert "failed while it was read" in complaint
+    assert "ZeroDivisionError" in complaint
+    assert "typer" not in complaint
+
+
+def test_nodes_that_were_planned_to_run_and_did_not_are_told_apart(folder) -> None:
+    (folder / "cut.py").write_text(
+        "from invariant_dask import Graph, op\n"
+        "@op\ndef parity(n):\n    return n % 2\n@op\ndef last(n):\n    return n + 1\n"
+        "def graph(n):\n    g = Graph()\n    g.add('last', last, n=g.add('p', parity, n=n))\n"
+        "    return g\none = graph(1)\nthree = graph(3)\n"
+    )
+    cli(folder, "run", "../cut.py:one")
+    printed = cli(folder, "run", "../cut.py:three")
+    assert "ran p: parameter n: 1 -> 3" in printed
+    assert "reused last: its inputs came out the same" in printed
+
+
 def test_version(folder) -> None:
     assert cli(folder, "version") == f"invariant-dask {__version__}\n"
 

@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 import zoneinfo
 from decimal import Decimal
 from fractions import Fraction
@@ -71,6 +72,12 @@ def structured():
     return np.zeros(2, [("a", "i4"), ("b", "f8")])
 
 
+def no_unit():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # numpy is about to refuse them too
+        return np.zeros(1, "m8")
+
+
 REFUSED = {
     "float": (lambda: 1.5, "Decimal('1.5')"),
     "float -0.0": (lambda: -0.0, "Decimal('-0.0')"),
@@ -101,7 +108,7 @@ REFUSED = {
     "subclass of datetime": (
         lambda: type("Moment", (dt.datetime,), {})(2024, 1, 1, tzinfo=dt.UTC), "a plain datetime",
     ),
-    "path": (lambda: Path("/a"), "pass plain values"),
+    "path": (lambda: Path("/a"), "pass File(path)"),
     "unregistered class": (Unregistered, "@cacheable"),
     "File": (lambda: File("a.jpg"), "read when a graph is compiled"),
     "numpy int": (lambda: np.int64(3), "pass 3 (x.item())"),
@@ -121,6 +128,7 @@ REFUSED = {
     "array with metadata": (lambda: np.zeros(1, np.dtype("i4", metadata={"a": 1})), "astype"),
     "array of long doubles": (lambda: np.zeros(1, np.longdouble), "have no portable form"),
     "array of long complex": (lambda: np.zeros(1, np.clongdouble), "have no portable form"),
+    "array of moments without a unit": (no_unit, "astype"),
     "array of items without bytes": (lambda: np.ndarray(3, "U0", b""), "pass one that has"),
     "naive datetime": (lambda: dt.datetime(2024, 1, 1), "tzinfo=UTC"),
     "datetime of no offset": (lambda: dt.datetime(2024, 1, 1, tzinfo=NoOffset()), "use datetime"),

@@ -158,3 +158,28 @@ def test_compiled_has_no_attributes_by_magic(tmp_path) -> None:
     compiled = compile(arithmetic(), store=DiskStore(tmp_path / "store"))
     with pytest.raises(AttributeError, match="colour"):
         _ = compiled.colour
+
+
+def test_outputs_may_be_the_markers_that_add_returned() -> None:
+    from invariant_dask import MemoryStore
+
+    g = Graph()
+    three = g.add("three", "stdlib:add", a=1, b=2)
+    g.add("four", "stdlib:add", a=three, b=1)
+    assert compile(g, [three], store=MemoryStore()).compute(scheduler="sync") == 3
+
+
+def test_kinds_of_entry_can_be_mixed_without_confusing_the_scheduler(
+    client, tmp_path, caplog
+) -> None:
+    """What a held result keeps known is used as it is, not redefined."""
+    store = DiskStore(tmp_path / "s")
+    g = Graph()
+    src = g.add("src", sample_ops.source, seed=4)
+    total = g.add("total", sample_ops.total, values=src)
+    compile(g, store=store).compute(scheduler=client)
+    held = client.compute(compile(g, store=store))
+    assert held.result() == 6
+    g.add("double", sample_ops.double, value=total)
+    assert compile(g, store=store).compute(scheduler=client) == 12
+    assert "different `run_spec`" not in caplog.text

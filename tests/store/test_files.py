@@ -445,14 +445,20 @@ class Tagged(MemoryFileSystem):
     pseudo_dirs: ClassVar[list] = [""]
     extra: ClassVar[dict] = {}
     opened: ClassVar[list] = []
+    listed: ClassVar[dict] = {}
 
     @classmethod
     def _strip_protocol(cls, path):
         return MemoryFileSystem._strip_protocol(path.partition("://")[2] or path)
 
     def info(self, path, **kwargs):
-        tag = hashlib.md5(self.cat_file(path), usedforsecurity=False).hexdigest()
-        return super().info(path, **kwargs) | {"ETag": f'"{tag}"'} | self.extra
+        if path not in self.listed:  # clients keep listings until told to forget them
+            tag = hashlib.md5(self.cat_file(path), usedforsecurity=False).hexdigest()
+            self.listed[path] = super().info(path, **kwargs) | {"ETag": f'"{tag}"'} | self.extra
+        return self.listed[path]
+
+    def invalidate_cache(self, path=None):
+        self.listed.clear()
 
     def _open(self, path, mode="rb", **kwargs):
         self.opened.append((path, mode))
@@ -469,6 +475,7 @@ def tagged():
         fsspec.register_implementation(protocol, Tagged, clobber=True)
     Tagged.store.clear()
     Tagged.opened.clear()
+    Tagged.listed.clear()
     Tagged.extra = {}
     yield Tagged
     _registry.clear()
@@ -789,6 +796,19 @@ def test_leaves_are_believed_because_they_hash_to_the_id(tmp_path, reads) -> Non
         with open_file(content, hasher, nothing).open() as file:
             assert file.read(3) == some_bytes(LONG)[:3]
     assert len(reads) == 2  # once to compile, once to open: not once for each handle
+
+
+def test_leaves_used_last_are_kept_longest(tmp_path, reads, monkeypatch) -> None:
+    monkeypatch.setattr(files_module, "_LEAVES_KEPT", 2)
+    hasher = FileHasher()
+    contents = []
+    for n in range(3):
+        (tmp_path / str(n)).write_bytes(some_bytes(LONG, n))
+        contents.append(hasher(File(tmp_path / str(n))))
+    reads.clear()
+    for index, total in ((0, 1), (1, 2), (0, 2), (2, 3), (0, 3), (1, 4)):
+        open_file(contents[index], hasher, nothing).open().close()
+        assert len(reads) == total
 
 
 # --- the path for other programs ------------------------------------------------------------------

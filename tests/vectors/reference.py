@@ -165,7 +165,7 @@ def _dtype(dtype: np.dtype[Any]) -> str:
     if dtype.kind in "mM":
         unit, count = np.datetime_data(dtype)
         step = "" if count == 1 else str(count)
-        return f"<{dtype.kind}8" + ("" if unit == "generic" else f"[{step}{unit}]")
+        return f"<{dtype.kind}8[{step}{unit}]"
     return f"<{dtype.kind}{dtype.itemsize // 4 if dtype.kind == 'U' else dtype.itemsize}"
 
 
