@@ -36,7 +36,7 @@ from invariant_dask.runtime.handle import Handle, Outcome
 from invariant_dask.store.base import Store
 from invariant_dask.store.files import FileHasher, open_file
 from invariant_dask.store.opening import StoreRef
-from invariant_dask.store.record import About
+from invariant_dask.store.record import About, PlannedEntry
 
 logger = logging.getLogger("invariant_dask.runtime")
 
@@ -173,7 +173,7 @@ def _stored(
     spec: Spec, store: Store, inputs: tuple[Handle, ...], digest: bytes, kind: str
 ) -> Handle | None:
     found = store.lookup([digest]).get(digest)
-    if found is None:
+    if found is None or (found.entry is not None and _is_void(spec, inputs, found.entry)):
         return None
     record = found.record
     if digest != spec.planned:
@@ -185,6 +185,15 @@ def _stored(
         spec.planned, record.descriptor, record.kind, record.size, Outcome(kind),
         spec.info.store, record, recipe=recipe,
     )  # fmt: skip
+
+
+def _is_void(spec: Spec, inputs: tuple[Handle, ...], entry: PlannedEntry) -> bool:
+    """Whether a planned entry was made from other inputs than those of this run."""
+    recorded = dict(entry.inputs)
+    return any(
+        recorded.get(source, handle.hash) != handle.hash
+        for source, handle in zip(spec.sources, inputs, strict=True)
+    )
 
 
 def _recorded(spec: Spec, inputs: tuple[Handle, ...]) -> list[tuple[PlannedDigest, Any]]:
