@@ -11,7 +11,7 @@ import pickle
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from invariant_dask.core.decode import decode, verify
+from invariant_dask.core.decode import decode
 from invariant_dask.core.digest import ArtifactHash, BlobId, PlannedDigest
 from invariant_dask.core.encode import hash_of_descriptor
 from invariant_dask.errors import ArtifactLostError
@@ -20,8 +20,6 @@ from invariant_dask.store.record import Record
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
-
-SCALAR_LIMIT = 128
 
 
 class Recipe(Protocol):
@@ -86,12 +84,6 @@ class Handle:
         handle = self.loaded()
         assert handle.storage is not None
         return decode(handle.storage, fetch=lambda blob, _length: handle.blobs[blob], sealed=sealed)
-
-    def verified(self) -> Any:
-        """Return the sealed value after checking it against the hash once more."""
-        handle = self.loaded()
-        assert handle.storage is not None
-        return verify(handle.storage, handle.hash, fetch=lambda blob, _length: handle.blobs[blob])
 
     def light(self) -> Handle:
         """Return the same handle without bytes, if they can be fetched again."""

@@ -97,7 +97,9 @@ def test_a_local_function_that_closes_over_nothing_may_be_made_again(ops):
         return same
 
     ops.register("t:same", make())
-    ops.register("t:same", make())
+    again = make()
+    ops.register("t:same", again)
+    assert ops.get("t:same").function is again
 
 
 def test_two_lambdas_are_two_functions(ops):
