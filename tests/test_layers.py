@@ -35,7 +35,7 @@ FILES = {
     "core": ["digest", "sealed", "files", "types", "encode", "decode", "manifest"],
     "graph": ["markers", "model", "resolve"],
     "store": [
-        "record", "backend", "base", "memory", "null", "index", "eviction", "disk", "opening",
+        "record", "backend", "base", "memory", "null", "grouping", "index", "eviction", "disk", "opening",
         "files",
     ],
     "ops": [

@@ -9,6 +9,7 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakSet
@@ -66,7 +67,10 @@ class Backend(ABC):
 
     @abstractmethod
     def _read_entries(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Return the entries that are there, unverified."""
+        """Return the entries that are there, unverified, and perhaps what they point to.
+
+        Entries that were asked for count as used, where that decides what is evicted.
+        """
 
     @abstractmethod
     def _write_entries(self, rows: Sequence[EntryRow]) -> bool:
@@ -107,8 +111,13 @@ class Backend(ABC):
     def _quarantine_blob(self, blob: BlobId) -> None:
         """Set a damaged blob aside."""
 
-    def _mark_used(self, digests: Sequence[bytes]) -> None:  # noqa: B027
-        """Note that entries were asked for, where that decides what is evicted."""
+    def grouping(self) -> AbstractContextManager[None]:
+        """Return a context in which what is published may be committed up to 10 ms later.
+
+        This process sees it at once, others when it is committed; at the end of the block all is.
+        A store that gains nothing by it commits at once.
+        """
+        return nullcontext()
 
     def close(self) -> None:  # noqa: B027
         """Let go of files and connections; using the store again takes them again."""

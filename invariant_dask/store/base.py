@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from weakref import WeakValueDictionary
 
@@ -88,10 +88,6 @@ class Store(Backend):
             return {}
         found = self._with_blobs(self._resolve(wanted))
         self._count(hits=len(found), misses=len(wanted) - len(found))
-        if found:
-            used = [digest for digest in wanted if digest in found]
-            used += [f.record.resolved for f in found.values() if f.entry is not None]
-            self._mark_used(used)
         return found
 
     def exists(self, digest: bytes) -> bool:
@@ -169,7 +165,7 @@ class Store(Backend):
             Planned digest and stable hash of what the op was given.
         """
         if not about.created:
-            about = replace(about, created=time.time_ns())
+            about = about._replace(created=time.time_ns())
         resolved = ResolvedDigest(manifests.digest(manifest))
         blobs: dict[BlobId, Buffer] = dict(encoded.blobs)
         listed = tuple(sorted((blob, len(data)) for blob, data in encoded.blobs.items()))
@@ -179,7 +175,7 @@ class Store(Backend):
             storage, storage_blob = None, (blob_id(encoded.storage), len(encoded.storage))
             blobs[storage_blob[0]] = encoded.storage
         record = Record(
-            resolved, manifest, encoded.hash, encoded.descriptor, kind, encoded.size,
+            resolved, manifest, encoded.descriptor, kind, encoded.size,
             storage, storage_blob, listed, about.to_bytes(),
         )  # fmt: skip
         data = record.to_bytes()

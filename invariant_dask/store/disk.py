@@ -1,8 +1,8 @@
 """A store in a folder: a SQLite index with small artifacts in it, and a file for each blob.
 
-Layout, version 1:
+Layout, version 2:
 
-    LAYOUT              JSON: {"layout": 1, "made_by": ...}; written first, so that a folder
+    LAYOUT              JSON: {"layout": 2, "made_by": ...}; written first, so that a folder
                         either says that it is a store or is empty
     index.sqlite        entries (`store.record`) and which blobs they refer to; WAL mode
     blobs/ab/<62 hex>   a blob under its id, never changed; written in tmp/ and renamed
@@ -29,6 +29,7 @@ import sys
 import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,18 +38,21 @@ from invariant_dask.core.digest import LEAF_SIZE, BlobId
 from invariant_dask.errors import StoreLayoutError, StoreNotSharedError, StoreUnavailableError
 from invariant_dask.store.base import Store, StoreRef, openers
 from invariant_dask.store.eviction import evict, parse_size
+from invariant_dask.store.grouping import GroupCommit
 from invariant_dask.store.index import Index
 from invariant_dask.store.record import EntryRow
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-LAYOUT = 1
+LAYOUT = 2
 
 logger = logging.getLogger("invariant_dask.store")
 
 _DAY = 86_400
-_USED_EVERY = 60.0
+_HOUR = 3600
+_MINUTE = 60
+_MARK_EVERY = 60.0
 _USED_BATCH = 512
 _QUARANTINE_LIMIT = 100
 
@@ -91,8 +95,10 @@ class DiskStore(Store):
         self._lock = threading.Lock()
         self._own_token = ""
         self._token_written = 0.0
-        self._used: dict[bytes, float] = {}
-        self._to_mark: list[bytes] = []
+        self._group = GroupCommit(self._write_now, str(self._root))
+        # Where something must make room here, use is noted more finely.
+        self._mark_after = (_HOUR if self._limit is None else _MINUTE) * 10**9
+        self._to_mark: dict[bytes, None] = {}
         self._marked_at = time.monotonic()
         # Unknown at first: the first put looks.
         self._unaccounted: int = self._limit or 0
@@ -103,6 +109,7 @@ class DiskStore(Store):
         return str(self._root)
 
     def close(self) -> None:
+        self._group.flush()
         with self._lock:
             self._flush_used()
         self._index.close()
@@ -111,6 +118,7 @@ class DiskStore(Store):
         super()._after_fork()
         self._lock = threading.Lock()
         self._own_token = ""
+        self._group.after_fork()
         self._index.after_fork()
 
     def _token(self) -> str:
@@ -126,10 +134,29 @@ class DiskStore(Store):
 
     # --- entries ---
 
+    def grouping(self) -> AbstractContextManager[None]:
+        return self._group.open()
+
     def _read_entries(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
-        return self._index.read(digests)
+        entries = self._group.read(digests)
+        if entries:
+            digests = [digest for digest in digests if digest not in entries]
+            if not digests:
+                return entries
+        stored, stale = self._index.read(digests, time.time_ns() - self._mark_after)
+        if stale:
+            self._note_use(stale)
+        return {**stored, **entries} if entries else stored
 
     def _write_entries(self, rows: Sequence[EntryRow]) -> bool:
+        if self._group.active and not any(row.blobs for row in rows):
+            self._group.add(rows)
+            return True
+        # In the order in which they came.
+        self._group.flush()
+        return self._write_now(rows)
+
+    def _write_now(self, rows: Sequence[EntryRow]) -> bool:
         if not self._index.write(rows):
             return False
         if self._limit is not None:
@@ -137,30 +164,26 @@ class DiskStore(Store):
         return True
 
     def _delete_entries(self, digests: Sequence[bytes]) -> int:
+        self._group.flush()
         return self._index.delete(digests)
 
     def _delete_op(self, op: str) -> int:
+        self._group.flush()
         return self._index.delete_op(op)
 
     def _recent(self, op: str, limit: int) -> list[tuple[bytes, bytes]]:
+        self._group.flush()
         return self._index.recent(op, limit)
 
-    def _mark_used(self, digests: Sequence[bytes]) -> None:
-        now = time.monotonic()
-        used = self._used
+    def _note_use(self, digests: Sequence[bytes]) -> None:
         with self._lock:
-            for digest in digests:
-                if now - used.get(digest, -_USED_EVERY) >= _USED_EVERY:
-                    used[digest] = now
-                    self._to_mark.append(digest)
-            if len(self._to_mark) >= _USED_BATCH or now - self._marked_at > _USED_EVERY:
+            self._to_mark.update(dict.fromkeys(digests))
+            if len(self._to_mark) >= _USED_BATCH or time.monotonic() - self._marked_at > _MARK_EVERY:
                 self._flush_used()
 
     def _flush_used(self) -> None:
-        pending, self._to_mark = self._to_mark, []
+        pending, self._to_mark = self._to_mark, {}
         self._marked_at = time.monotonic()
-        if len(self._used) > 100_000:
-            self._used.clear()
         if pending:
             try:
                 self._index.mark_used(pending)
@@ -249,6 +272,7 @@ class DiskStore(Store):
     # --- damage ---
 
     def _quarantine_entry(self, digest: bytes, data: bytes) -> None:
+        self._group.flush()
         if self._index.delete_same(digest, data):
             try:
                 self._aside(digest, "entry").write_bytes(data)

@@ -12,13 +12,16 @@ import threading
 import time
 import weakref
 from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from invariant_dask.core.digest import BlobId
 from invariant_dask.errors import StoreLayoutError, StoreUnavailableError
 from invariant_dask.store.record import EntryRow
+
+Payloads = dict[bytes, bytes]
 
 # Payloads come last: a scan for sizes or dates then never follows overflow pages.
 _SCHEMA = """
@@ -44,9 +47,16 @@ CREATE TABLE IF NOT EXISTS refs (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS refs_of_blob ON refs (blob);
 """
-_INSERT = "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)"
+_ROW = "(?, ?, ?, ?, ?, ?, ?)"
+_INSERT = "INSERT OR REPLACE INTO entries VALUES "
 _BUSY_SECONDS = 60.0
 _CHUNK = 500
+# Rows of one INSERT. A statement takes the interpreter's lock once, however many rows it has: a
+# thread that commits beside busy ones must not fight for that lock at each row.
+_ROWS_AT_ONCE = (64, 16, 4, 1)
+_READ = """
+SELECT e.digest, e.data, e.used, t.digest, t.data, t.used
+FROM entries e LEFT JOIN entries t ON t.digest = e.target WHERE e.digest IN"""
 
 
 class _Connections:
@@ -99,7 +109,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
         try:
             if connection.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":
                 _refuse_file_system()
-            connection.execute("PRAGMA wal_autocheckpoint=4000")
+            connection.execute("PRAGMA wal_autocheckpoint=16000")
             if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
                 connection.executescript(
                     f"BEGIN IMMEDIATE; {_SCHEMA}; PRAGMA user_version=1; COMMIT;"
@@ -194,7 +204,7 @@ class Index:
 
     # --- reading ---
 
-    def _select(self, sql: str, values: Sequence[bytes]) -> list[tuple[bytes, ...]]:
+    def _select(self, sql: str, values: Sequence[bytes]) -> list[tuple[Any, ...]]:
         """Run a query that ends in `IN`, for any number of values."""
         connections, rows = self._open(), []
         with self._errors, connections.read_lock:
@@ -204,9 +214,27 @@ class Index:
                 rows += connections.reader.execute(f"{sql} ({marks})", chunk).fetchall()
         return rows
 
-    def read(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Return the payloads of entries."""
-        return dict(self._select("SELECT digest, data FROM entries WHERE digest IN", digests))  # type: ignore[arg-type]
+    def read(self, digests: Sequence[bytes], used_before: int) -> tuple[Payloads, list[bytes]]:
+        """Return the payloads of entries and of what they point to, and which were not used since.
+
+        Parameters
+        ----------
+        digests
+            What to read.
+        used_before
+            Nanoseconds since 1970.
+        """
+        payloads: Payloads = {}
+        stale: list[bytes] = []
+        for digest, data, used, target, target_data, target_used in self._select(_READ, digests):
+            payloads[digest] = data
+            if used < used_before:
+                stale.append(digest)
+            if target is not None:
+                payloads[target] = target_data
+                if target_used < used_before:
+                    stale.append(target)
+        return payloads, stale
 
     def recent(self, op: str, limit: int) -> list[tuple[bytes, bytes]]:
         """Return digest and payload of the latest records of an op."""
@@ -238,18 +266,18 @@ class Index:
             (row.digest, row.target, row.op, row.created, now, len(row.data), row.data)
             for row in rows
         ]
-        if len(rows) == 1 and not rows[0].blobs:
+        refs = [(row.digest, blob) for row in rows for blob in row.blobs]
+        if len(rows) == 1 and not refs:
             connections = self._open()
             with self._errors, connections.write_lock:
-                connections.writer.execute(_INSERT, values[0])
+                connections.writer.execute(_INSERT + _ROW, values[0])
             return True
         with self.transaction() as sql:
-            refs = [(row.digest, blob) for row in rows for blob in row.blobs]
             for _, blob in refs:
                 if not sql.execute("SELECT 1 FROM blobs WHERE blob = ?", (blob,)).fetchone():
                     return False
             sql.executemany("INSERT OR IGNORE INTO refs VALUES (?, ?)", refs)
-            sql.executemany(_INSERT, values)
+            _insert(sql, values)
         return True
 
     def list_blobs(self, blobs: Iterable[tuple[BlobId, int]]) -> None:
@@ -287,6 +315,15 @@ class Index:
                 "UPDATE entries SET used = ? WHERE digest = ?",
                 [(now, digest) for digest in digests],
             )
+
+
+def _insert(sql: sqlite3.Connection, rows: Sequence[tuple[object, ...]]) -> None:
+    start = 0
+    for size in _ROWS_AT_ONCE:
+        statement = _INSERT + ", ".join([_ROW] * size)
+        while len(rows) - start >= size:
+            sql.execute(statement, list(chain.from_iterable(rows[start : start + size])))
+            start += size
 
 
 class Transaction:

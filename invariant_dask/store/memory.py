@@ -124,10 +124,16 @@ class MemoryStore(Store):
             self._expire()
             for digest in digests:
                 slot = self._slots.get(digest)
-                if slot is not None:
-                    rows[digest] = slot.row.data
-                elif digest in self._targets:
-                    rows[digest] = self._slots[self._targets[digest]].claims[digest].data
+                if slot is None:
+                    target = self._targets.get(digest)
+                    if target is None:
+                        continue
+                    slot = self._slots[target]
+                    rows[digest] = slot.claims[digest].data
+                rows[slot.row.digest] = slot.row.data
+                slot.uses += 1
+                if self._policy == "lru":
+                    self._slots.move_to_end(slot.row.digest)
         return rows
 
     def _write_entries(self, rows: Sequence[EntryRow]) -> bool:
@@ -231,15 +237,6 @@ class MemoryStore(Store):
             slots = [slot for slot in self._slots.values() if slot.row.op == op]
         slots.sort(key=lambda slot: (slot.row.created, slot.number), reverse=True)
         return [(slot.row.digest, slot.row.data) for slot in slots[:limit]]
-
-    def _mark_used(self, digests: Sequence[bytes]) -> None:
-        with self._lock:
-            for digest in digests:
-                slot = self._slots.get(digest)
-                if slot is not None:
-                    slot.uses += 1
-                    if self._policy == "lru":
-                        self._slots.move_to_end(digest)
 
     # --- room ---
 

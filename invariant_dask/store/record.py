@@ -1,21 +1,23 @@
 """The small entries of a store: records, planned entries, and how they become bytes.
 
-An entry is a checksum over its key and its body, then the body: a canonical CBOR array. Nothing
-here knows where entries are kept. A change of this format is a change of every store's layout
-version, so that an older reader never takes a newer entry for a damaged one.
+An entry is a checksum over its key and its body, then the body: a fixed head (big-endian) with the
+lengths of its fields, then the fields. Each body has one reading, and nothing may follow it.
+Nothing here knows where entries are kept. A change of this format is a change of every store's
+layout version, so that an older reader never takes a newer entry for a damaged one.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from struct import Struct
+from struct import error as StructError
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from invariant_dask.core import encode as enc
 from invariant_dask.core import manifest as manifests
-from invariant_dask.core.decode import _Decoder, _no_blobs, verify
+from invariant_dask.core.decode import verify
 from invariant_dask.core.digest import (
     DIGEST_SIZE,
     DOMAIN_ENTRY,
@@ -31,12 +33,18 @@ from invariant_dask.errors import IntegrityError, SpecError
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-ENTRY_FORMAT = 1
-
-_NULL = b"\xf6"
-_RECORD = enc.head(4, 10) + enc.encode_int(ENTRY_FORMAT) + enc.encode_str("record")
-_PLANNED = enc.head(4, 7) + enc.encode_int(ENTRY_FORMAT) + enc.encode_str("planned")
-_MAX_INT = 1 << 63
+_RECORD = b"R2"
+_PLANNED = b"P2"
+# Lengths of manifest, descriptor, kind and storage form, whether the storage form is a blob,
+# number of blobs, length of `about`, size. The fields follow in this order.
+_RECORD_HEAD = Struct(">2sIBHI?IIQ")
+# Number of inputs, time of creation, length of the writer's name; then resolved digest, hash, the
+# inputs as pairs of planned digest and hash, the name.
+_PLANNED_HEAD = Struct(">2sIQI")
+# Time taken, time of creation; lengths of op, node, run, writer, code.
+_ABOUT_HEAD = Struct(">QQIIIII")
+_BLOB_PART = Struct(">32sQ")
+_BODY = DIGEST_SIZE
 _HEX_DIGEST = re.compile(r"(?:^|[^0-9a-f])([0-9a-f]{64})$")
 
 
@@ -52,8 +60,7 @@ class EntryRow(NamedTuple):
     blobs: tuple[BlobId, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class About:
+class About(NamedTuple):
     """What explains a record and is no part of any identity."""
 
     op: str
@@ -68,10 +75,11 @@ class About:
     """Fingerprint of the op's code, where its identity is a declared version."""
 
     def to_bytes(self) -> bytes:
-        """Return the canonical encoding."""
-        texts = map(enc.encode_str, (self.op, self.node, self.run, self.writer, self.code))
-        numbers = enc.encode_int(self.nanoseconds) + enc.encode_int(self.created)
-        return enc.head(4, 7) + b"".join(texts) + numbers
+        """Return the encoding."""
+        op, node, run, writer, nanoseconds, created, code = self
+        texts = [text.encode(errors="backslashreplace") for text in (op, node, run, writer, code)]
+        head = _ABOUT_HEAD.pack(nanoseconds, created, *map(len, texts))
+        return b"".join((head, *texts))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> About:
@@ -82,21 +90,25 @@ class About:
         IntegrityError
             If it is anything else.
         """
-        reader = _Reader(data)
-        reader.array_of(7)
-        op, node, run, writer, code = (reader.string() for _ in range(5))
-        about = cls(op, node, run, writer, reader.number(), reader.number(), code)
-        reader.end()
-        return about
+        try:
+            nanoseconds, created, *lengths = _ABOUT_HEAD.unpack_from(data)
+            texts, at = [], _ABOUT_HEAD.size
+            for length in lengths:
+                texts.append(data[at : at + length].decode())
+                at += length
+        except (StructError, UnicodeDecodeError) as error:
+            raise IntegrityError(f"what explains a record is not readable: {error}") from None
+        if at != len(data):
+            raise IntegrityError("what explains a record is cut off, or more follows it")
+        op, node, run, writer, code = texts
+        return cls(op, node, run, writer, nanoseconds, created, code)
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """What is stored under a resolved digest: what was asked, what came out, and where it is."""
 
     resolved: ResolvedDigest
     manifest: bytes
-    hash: ArtifactHash
     descriptor: bytes
     kind: str
     """The name of the artifact's type, for people."""
@@ -112,6 +124,11 @@ class Record:
     """`about`, encoded: planning reads thousands of records and needs it of none."""
 
     @property
+    def hash(self) -> ArtifactHash:
+        """The stable hash of the artifact."""
+        return enc.hash_of_descriptor(self.descriptor)
+
+    @property
     def about(self) -> About:
         """Who made it, when, and how long it took."""
         return About.from_bytes(self.about_bytes)
@@ -123,12 +140,17 @@ class Record:
 
     def to_bytes(self) -> bytes:
         """Return the entry: checksum and body."""
-        storage = _NULL if self.storage is None else _byte_string(self.storage)
-        storage_blob = _NULL if self.storage_blob is None else _pair(self.storage_blob)
+        kind = self.kind.encode()
+        storage = self.storage
+        if storage is None:
+            storage = b"" if self.storage_blob is None else _BLOB_PART.pack(*self.storage_blob)
+        head = _RECORD_HEAD.pack(
+            _RECORD, len(self.manifest), len(self.descriptor), len(kind), len(storage),
+            self.storage is None, len(self.blobs), len(self.about_bytes), self.size,
+        )  # fmt: skip
+        blobs = [_BLOB_PART.pack(*blob) for blob in self.blobs]
         body = b"".join((
-            _RECORD, _byte_string(self.manifest), _byte_string(self.descriptor),
-            enc.encode_str(self.kind), enc.encode_int(self.size), storage, storage_blob,
-            enc.head(4, len(self.blobs)), *map(_pair, self.blobs), _byte_string(self.about_bytes),
+            head, self.manifest, self.descriptor, kind, storage, *blobs, self.about_bytes,
         ))  # fmt: skip
         return _checksum(self.resolved, body) + body
 
@@ -141,52 +163,71 @@ class Record:
         IntegrityError
             If the bytes are damaged, or belong under another digest.
         """
-        reader = _Reader(_checked_body(digest, data, _RECORD), len(_RECORD))
-        manifest, descriptor = reader.raw(), reader.raw()
-        kind, size = reader.string(), reader.number()
-        storage = None if reader.null() else reader.raw()
-        storage_blob = None if reader.null() else reader.pair()
-        blobs = reader.pairs()
-        about = reader.raw()
-        reader.end()
-        if manifests.digest(manifest) != digest:
+        _check(digest, data, _RECORD, _RECORD_HEAD)
+        (
+            _, manifest_size, descriptor_size, kind_size, storage_size,
+            outside, count, about_size, size,
+        ) = _RECORD_HEAD.unpack_from(data, _BODY)  # fmt: skip
+        start = _BODY + _RECORD_HEAD.size
+        at = start + manifest_size
+        manifest = data[start:at]
+        descriptor = data[at : (at := at + descriptor_size)]
+        kind = data[at : (at := at + kind_size)]
+        storage: bytes | None = data[at : (at := at + storage_size)]
+        blobs = data[at : (at := at + count * _BLOB_PART.size)] if count else b""
+        about = data[at : (at := at + about_size)]
+        if at != len(data):
+            _refuse(digest, "its fields do not fill it")
+        if sha256(manifests.DOMAIN_MANIFEST + manifest).digest() != digest:
             _refuse(digest, "its manifest has another digest")
-        if not 0 < len(descriptor) <= enc.DESCRIPTOR_LIMIT:
+        if not 0 < descriptor_size <= enc.DESCRIPTOR_LIMIT:
             _refuse(digest, "its descriptor is empty or too long")
-        if (storage is None) == (storage_blob is None):
-            _refuse(digest, "it must have a storage form or the blob of one")
-        if storage is not None and len(storage) > enc.INLINE_LIMIT:
-            _refuse(digest, "its storage form is too long")
-        own = len(storage) if storage is not None else storage_blob[1]  # type: ignore[index]
-        if blobs or storage_blob is not None:
-            own += _sum_of_lengths(digest, blobs, storage_blob)
+        storage_blob = None
+        if outside:
+            storage, storage_blob = None, _storage_blob(digest, storage)
+        elif storage_size > enc.INLINE_LIMIT or not storage_size:
+            _refuse(digest, "its storage form is missing or too long")
+        listed: tuple[tuple[BlobId, int], ...] = ()
+        own = storage_size
+        if count or outside:
+            listed = tuple(_BLOB_PART.iter_unpack(blobs))  # type: ignore[arg-type]
+            _check_blobs(digest, listed)
+            own = (storage_blob[1] if storage_blob else storage_size) + sum(n for _, n in listed)
         if own != size:
             _refuse(digest, "its size is not that of its parts")
         return cls(
-            ResolvedDigest(digest), manifest, enc.hash_of_descriptor(descriptor), descriptor,
-            kind, size, storage, storage_blob, blobs, about,
+            ResolvedDigest(digest), manifest, descriptor, _text(digest, kind), size,
+            storage, storage_blob, listed, about,
         )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedEntry:
+class PlannedEntry(NamedTuple):
     """The claim that a planned digest is a resolved one, given what its inputs were."""
 
     planned: PlannedDigest
     resolved: ResolvedDigest
     hash: ArtifactHash
-    inputs: tuple[tuple[PlannedDigest, ArtifactHash], ...]
+    joined: bytes
+    """The inputs, as `join_inputs` has them."""
     writer: str
     created: int
 
+    @property
+    def inputs(self) -> tuple[tuple[PlannedDigest, ArtifactHash], ...]:
+        """Planned digest and stable hash of each input."""
+        joined = self.joined
+        return tuple(
+            (PlannedDigest(joined[at : at + 32]), ArtifactHash(joined[at + 32 : at + 64]))
+            for at in range(0, len(joined), 64)
+        )
+
     def to_bytes(self) -> bytes:
         """Return the entry: checksum and body."""
-        inputs = b"".join(planned + artifact for planned, artifact in self.inputs)
-        body = b"".join((
-            _PLANNED, _byte_string(self.resolved), _byte_string(self.hash), _byte_string(inputs),
-            enc.encode_str(self.writer), enc.encode_int(self.created),
-        ))  # fmt: skip
-        return _checksum(self.planned, body) + body
+        planned, resolved, artifact, joined, writer, created = self
+        name = writer.encode()
+        head = _PLANNED_HEAD.pack(_PLANNED, len(joined) // 64, created, len(name))
+        body = b"".join((head, resolved, artifact, joined, name))
+        return _checksum(planned, body) + body
 
     @classmethod
     def from_bytes(cls, digest: bytes, data: bytes) -> PlannedEntry:
@@ -197,25 +238,27 @@ class PlannedEntry:
         IntegrityError
             If the bytes are damaged, or belong under another digest.
         """
-        reader = _Reader(_checked_body(digest, data, _PLANNED), len(_PLANNED))
-        resolved, artifact = reader.raw(DIGEST_SIZE), reader.raw(DIGEST_SIZE)
-        joined = reader.raw()
-        writer, created = reader.string(), reader.number()
-        reader.end()
-        if len(joined) % (2 * DIGEST_SIZE) or resolved == digest:
-            _refuse(digest, "it is not a planned entry")
-        inputs = tuple(
-            (PlannedDigest(joined[at : at + 32]), ArtifactHash(joined[at + 32 : at + 64]))
-            for at in range(0, len(joined), 64)
-        )
+        _check(digest, data, _PLANNED, _PLANNED_HEAD)
+        _, count, created, name_size = _PLANNED_HEAD.unpack_from(data, _BODY)
+        at = _BODY + _PLANNED_HEAD.size
+        resolved, artifact = data[at : at + 32], data[at + 32 : at + 64]
+        joined = data[at + 64 : (at := at + 64 + 64 * count)]
+        if at + name_size != len(data):
+            _refuse(digest, "its fields do not fill it")
+        if resolved == digest:
+            _refuse(digest, "it points to itself")
         return cls(
             PlannedDigest(digest), ResolvedDigest(resolved), ArtifactHash(artifact),
-            inputs, writer, created,
+            joined, _text(digest, data[at:]), created,
         )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+def join_inputs(inputs: Iterable[tuple[PlannedDigest, ArtifactHash]]) -> bytes:
+    """Return planned digests and stable hashes of inputs as one run of bytes."""
+    return b"".join([part for pair in inputs for part in pair])
+
+
+class Found(NamedTuple):
     """What a store answers for a digest; `entry` if it was asked by planned digest."""
 
     record: Record
@@ -230,7 +273,7 @@ def parse_entry(digest: bytes, data: bytes) -> Record | PlannedEntry:
     IntegrityError
         If the bytes are damaged, or belong under another digest.
     """
-    if data.startswith(_PLANNED, DIGEST_SIZE):
+    if data.startswith(_PLANNED, _BODY):
         return PlannedEntry.from_bytes(digest, data)
     return Record.from_bytes(digest, data)
 
@@ -245,6 +288,8 @@ def check_artifact(record: Record, storage: bytes, blobs: Mapping[BlobId, Buffer
     UnknownTypeError
         If telling takes a type that is not registered in this process.
     """
+    if storage == record.descriptor and not record.blobs and _whole(storage):
+        return
     # Where both forms of a value are the same bytes, which is nearly always, hashing is enough;
     # but the storage form must refer to exactly the blobs that the record lists.
     if (
@@ -260,6 +305,10 @@ def check_artifact(record: Record, storage: bytes, blobs: Mapping[BlobId, Buffer
         return blobs[blob]
 
     verify(storage, record.hash, fetch=fetch)
+
+
+def _whole(descriptor: bytes) -> bool:
+    return not descriptor.startswith(enc.HASHED_HEAD) and _BLOB not in descriptor
 
 
 _BLOB = enc.tagged(enc.TAG_BLOB, 2)
@@ -280,7 +329,7 @@ def planned_row(
 ) -> EntryRow:
     """Return the planned entry of a record as a row; `about` says who claims it, and when."""
     entry = PlannedEntry(
-        planned, record.resolved, record.hash, tuple(inputs), about.writer, about.created
+        planned, record.resolved, record.hash, join_inputs(inputs), about.writer, about.created
     )
     return EntryRow(planned, entry.to_bytes(), about.op, about.created, record.resolved)
 
@@ -313,69 +362,36 @@ def _checksum(digest: bytes, body: bytes) -> bytes:
     return sha256(DOMAIN_ENTRY + digest + body).digest()
 
 
-def _checked_body(digest: bytes, data: bytes, start: bytes) -> bytes:
-    body = data[DIGEST_SIZE:]
-    if data[:DIGEST_SIZE] != _checksum(digest, body):
+def _check(digest: bytes, data: bytes, mark: bytes, head: Struct) -> None:
+    # The digest and the body behind it: one slice less than taking the body first.
+    if sha256(DOMAIN_ENTRY + digest + data[_BODY:]).digest() != data[:_BODY]:
         _refuse(digest, "its checksum does not hold")
-    if not body.startswith(start):
+    if not data.startswith(mark, _BODY) or len(data) < _BODY + head.size:
         _refuse(digest, "it is of another format or kind")
-    return body
 
 
-def _sum_of_lengths(
-    digest: bytes, blobs: tuple[tuple[BlobId, int], ...], storage_blob: tuple[BlobId, int] | None
-) -> int:
-    if storage_blob is not None and storage_blob[1] <= enc.INLINE_LIMIT:
+def _storage_blob(digest: bytes, field: bytes | None) -> tuple[BlobId, int]:
+    if field is None or len(field) != _BLOB_PART.size:
+        _refuse(digest, "it must have a storage form or the blob of one")
+    blob, length = _BLOB_PART.unpack(field)
+    if length <= enc.INLINE_LIMIT:
         _refuse(digest, "a storage form this short is no blob")
+    return BlobId(blob), length
+
+
+def _check_blobs(digest: bytes, blobs: tuple[tuple[BlobId, int], ...]) -> None:
     if any(length <= enc.INLINE_LIMIT for _, length in blobs):
         _refuse(digest, "a buffer this short is no blob")
     if any(first[0] >= second[0] for first, second in pairwise(blobs)):
         _refuse(digest, "its blobs are repeated or out of order")
-    return sum(length for _, length in blobs)
 
 
-def _refuse(digest: bytes, why: str) -> None:
-    msg = f"entry {digest.hex()[:12]} is damaged: {why}"
-    raise IntegrityError(msg)
+def _text(digest: bytes, data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        _refuse(digest, "a name in it is not text")
 
 
-def _byte_string(data: bytes) -> bytes:
-    return enc.head(2, len(data)) + data
-
-
-def _pair(pair: tuple[BlobId, int]) -> bytes:
-    return b"\x82" + _byte_string(pair[0]) + enc.encode_int(pair[1])
-
-
-class _Reader(_Decoder):
-    """Reads bodies; byte strings may be longer here than in a value."""
-
-    def __init__(self, data: bytes, at: int = 0) -> None:
-        super().__init__(data, _no_blobs, (), None, False)
-        self.at = at
-
-    def number(self) -> int:
-        major, number = self.head()
-        if major != 0 or number >= _MAX_INT:
-            self.fail("expected a small number")
-        return number
-
-    def null(self) -> bool:
-        if self.data[self.at : self.at + 1] != _NULL:
-            return False
-        self.at += 1
-        return True
-
-    def pair(self) -> tuple[BlobId, int]:
-        self.array_of(2)
-        return BlobId(self.raw(DIGEST_SIZE)), self.number()
-
-    def pairs(self) -> tuple[tuple[BlobId, int], ...]:
-        major, count = self.head()
-        if major != 4 or count > len(self.data) - self.at:
-            self.fail("expected a list of blobs")
-        return tuple(self.pair() for _ in range(count))
-
-    def end(self) -> None:
-        if self.at != len(self.data):
-            self.fail(f"{len(self.data) - self.at} trailing bytes")
+def _refuse(digest: bytes, why: str) -> NoReturn:
+    raise IntegrityError(f"entry {digest.hex()[:12]} is damaged: {why}")

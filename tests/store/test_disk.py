@@ -30,6 +30,7 @@ from invariant_dask.errors import (
     StoreUnavailableError,
 )
 from invariant_dask.store import About, DiskStore, Store
+from invariant_dask.store.disk import LAYOUT
 from invariant_dask.store.eviction import GRACE, ORPHAN_GRACE, parse_size
 from invariant_dask.testing import sample_manifest, sample_planned, sample_values
 
@@ -180,7 +181,7 @@ def test_layout_is_as_documented(tmp_path: Path) -> None:
     assert {path.name for path in root.iterdir()} >= {
         "LAYOUT", "index.sqlite", "blobs", "tmp", "quarantine", "tokens", ".gitignore",
     }  # fmt: skip
-    assert json.loads((root / "LAYOUT").read_text())["layout"] == 1
+    assert json.loads((root / "LAYOUT").read_text())["layout"] == LAYOUT
     name = record.blobs[0][0].hex()
     assert blob_files(root) == [root / "blobs" / name[:2] / name[2:]]
     assert blob_files(root)[0].read_bytes() == b"x" * 40_000
@@ -237,13 +238,13 @@ def test_empty_folder_and_one_left_by_a_killed_process_are_taken(tmp_path: Path)
     DiskStore(other).put(sample_manifest(), 1)
 
 
-@pytest.mark.parametrize("version", [0, 2, "one"])
+@pytest.mark.parametrize("version", [0, LAYOUT - 1, LAYOUT + 1, "one"])
 def test_other_layout_version_is_refused_with_both_versions(
     tmp_path: Path, version: object
 ) -> None:
     DiskStore(tmp_path / "s").close()
     (tmp_path / "s" / "LAYOUT").write_text(json.dumps({"layout": version}))
-    with pytest.raises(StoreLayoutError, match=f"version {version}.*knows version 1"):
+    with pytest.raises(StoreLayoutError, match=f"version {version}.*knows version {LAYOUT}"):
         DiskStore(tmp_path / "s")
 
 
@@ -516,7 +517,7 @@ def test_threads_that_write_over_the_limit_lose_nothing_they_still_hold(tmp_path
 
 
 def test_use_is_noted_at_most_once_a_minute_and_when_closing(tmp_path: Path) -> None:
-    store = DiskStore(tmp_path / "s")
+    store = DiskStore(tmp_path / "s", size_limit="1MB")
     digest = store.put(sample_manifest(), 1).resolved
     age(store, 1000)
 
@@ -529,7 +530,7 @@ def test_use_is_noted_at_most_once_a_minute_and_when_closing(tmp_path: Path) -> 
     before = used()
     for _ in range(5):
         store.lookup([digest])
-    assert store._to_mark == [digest]
+    assert list(store._to_mark) == [digest]
     assert used() == before
     store.close()
     assert used() > before + GRACE
