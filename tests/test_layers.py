@@ -45,7 +45,7 @@ FILES = {
     ],
     "plan": ["program", "plan", "coherence", "drift", "decide", "explain", "compile"],
     "runtime": [
-        "failures", "flight", "sealing", "handle", "code", "task", "graph", "sharing", "schedulers",
+        "failures", "flight", "sealing", "handle", "code", "produce", "task", "graph", "sharing", "schedulers",
         "planner", "run", "driver",
     ],
 }  # fmt: skip

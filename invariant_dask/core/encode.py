@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from invariant_dask.core import types
@@ -68,28 +67,42 @@ class Described:
     descriptor: bytes
 
 
-@dataclass(frozen=True)
 class Encoded:
     """A value in canonical form; `blobs` holds the buffers that left `storage`."""
 
-    identity: bytes
-    storage: bytes
-    blobs: Blobs
+    __slots__ = ("_descriptor", "blobs", "identity", "storage")
 
-    @cached_property
+    def __init__(self, identity: bytes, storage: bytes, blobs: Blobs) -> None:
+        self.identity = identity
+        self.storage = storage
+        self.blobs = blobs
+        self._descriptor = b""
+
+    @property
     def hash(self) -> ArtifactHash:
         """The stable hash of the value."""
-        return hash_of_identity(self.identity)
+        return hash_of_descriptor(self.descriptor)
 
-    @cached_property
+    @property
     def descriptor(self) -> bytes:
         """What stands for the value in manifests and containers; at most `DESCRIPTOR_LIMIT`."""
-        return descriptor_of(self.identity)
+        if not self._descriptor:
+            self._descriptor = descriptor_of(self.identity)
+        return self._descriptor
 
     @property
     def size(self) -> int:
         """Bytes of the storage form and its blobs together."""
         return len(self.storage) + sum(map(len, self.blobs.values()))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Encoded):
+            return NotImplemented
+        return (self.identity, self.storage, self.blobs) == (
+            other.identity, other.storage, other.blobs,
+        )  # fmt: skip
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def encode(value: object, handlers: Mapping[type, Handler] | None = None) -> Encoded:

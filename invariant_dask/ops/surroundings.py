@@ -9,19 +9,27 @@ from __future__ import annotations
 
 import decimal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Any
 
 from invariant_dask.ops.numeric import DECIMAL_CONTEXT
 
 
-@contextmanager
-def fixed_surroundings() -> Iterator[None]:
-    """Run a block under the decimal context and numpy error state of the format."""
-    with decimal.localcontext(DECIMAL_CONTEXT):
+class FixedSurroundings:
+    """Runs a block under the decimal context and numpy error state of the format."""
+
+    __slots__ = ("_ambient", "_errstate")
+
+    def __enter__(self) -> None:
+        self._ambient = decimal.getcontext()
+        # A copy: what the block does to its context ends with it.
+        decimal.setcontext(DECIMAL_CONTEXT.copy())
         numpy = sys.modules.get("numpy")
-        if numpy is None:
-            yield
-            return
-        with numpy.errstate(all="ignore"):
-            yield
+        self._errstate: Any = None
+        if numpy is not None:
+            self._errstate = numpy.errstate(all="ignore")
+            self._errstate.__enter__()
+
+    def __exit__(self, *_error: object) -> None:
+        if self._errstate is not None:
+            self._errstate.__exit__(None, None, None)
+        decimal.setcontext(self._ambient)

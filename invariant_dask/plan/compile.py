@@ -30,7 +30,7 @@ from invariant_dask.graph.markers import Ref
 from invariant_dask.graph.model import Node
 from invariant_dask.graph.resolve import active_order, check_graph, choose_outputs
 from invariant_dask.ops.registry import OpRegistry
-from invariant_dask.ops.surroundings import fixed_surroundings
+from invariant_dask.ops.surroundings import FixedSurroundings
 from invariant_dask.plan.program import BoundOp, Part, Payload, Program, Step, Template, reference
 
 FileResolver = Callable[[File], FileContent]
@@ -257,7 +257,7 @@ class _Compiler:
             else:
                 return None
         try:
-            with fixed_surroundings():
+            with FixedSurroundings():
                 return encode(bound.op.function(**values))
         except (InvariantError, ArithmeticError, LookupError, TypeError, ValueError):
             # It fails again in its task, where a failure is reported with its node and digest.

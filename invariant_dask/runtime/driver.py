@@ -26,7 +26,7 @@ from invariant_dask.runtime import code, graph, planner
 from invariant_dask.runtime.handle import Handle, Outcome
 from invariant_dask.runtime.run import Run
 from invariant_dask.runtime.schedulers import HEALTHY, GraphForgottenError, Scheduler
-from invariant_dask.runtime.task import RunInfo
+from invariant_dask.runtime.produce import RunInfo
 from invariant_dask.store.base import Store
 
 ATTEMPTS = 3

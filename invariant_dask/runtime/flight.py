@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Hashable
 
 
 class Flights:
@@ -17,19 +16,28 @@ class Flights:
         self._guard = threading.Lock()
         self._locks: dict[Hashable, tuple[threading.RLock, int]] = {}
 
-    @contextmanager
-    def alone(self, key: Hashable) -> Iterator[None]:
-        """Hold the only place of `key` for the block; others wait."""
+    def take(self, key: Hashable) -> None:
+        """Take the only place of `key`, when whoever has it gives it back."""
         with self._guard:
-            lock, users = self._locks.get(key, (threading.RLock(), 0))
+            place = self._locks.get(key)
+            lock, users = (threading.RLock(), 0) if place is None else place
             self._locks[key] = (lock, users + 1)
         try:
-            with lock:
-                yield
-        finally:
-            with self._guard:
-                lock, users = self._locks[key]
-                if users == 1:
-                    del self._locks[key]
-                else:
-                    self._locks[key] = (lock, users - 1)
+            lock.acquire()
+        except BaseException:
+            self._leave(key)
+            raise
+
+    def give_back(self, key: Hashable) -> None:
+        """Let the next one have the place."""
+        # Whoever takes a place of the same name from here on finds what was published.
+        self._leave(key).release()
+
+    def _leave(self, key: Hashable) -> threading.RLock:
+        with self._guard:
+            lock, users = self._locks[key]
+            if users == 1:
+                del self._locks[key]
+            else:
+                self._locks[key] = (lock, users - 1)
+        return lock

@@ -18,7 +18,8 @@ from invariant_dask.core.manifest import bundle_digest
 from invariant_dask.plan.plan import Decision, Plan
 from invariant_dask.plan.program import Program, Step
 from invariant_dask.runtime import code
-from invariant_dask.runtime.task import RunInfo, Spec, load_node, run_node, unwrap, unwrap_all
+from invariant_dask.runtime.produce import RunInfo, Spec
+from invariant_dask.runtime.task import load_node, run_node, unwrap, unwrap_all
 
 DaskGraph = dict[str, GraphNode]
 
@@ -171,7 +172,6 @@ def _run_task(
         count=len(step.inputs),
         private=step.private,
         retries=_retries(step),
-        sources=tuple(program.steps[source].planned for source in step.inputs),
         store_first=store_first,
         forced=forced,
         info=info,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from invariant_dask.core.decode import decode
 from invariant_dask.core.digest import ArtifactHash, BlobId, PlannedDigest
@@ -30,8 +30,7 @@ class Recipe(Protocol):
     def shortened(self, levels: int) -> Recipe | None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What happened to a node, for reports: `ran`, `stored` or `same inputs`."""
 
     kind: str
@@ -40,9 +39,9 @@ class Outcome:
     attempts: int = 1
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Handle:
-    """An artifact by descriptor, with its bytes or the record to fetch them by."""
+    """An artifact by descriptor, with its bytes or the record to fetch them by. Never changed."""
 
     planned: PlannedDigest
     descriptor: bytes

@@ -19,7 +19,7 @@ from invariant_dask.core import encode as enc
 from invariant_dask.core.digest import blob_id
 from invariant_dask.core.encode import encode, head, stable_hash
 from invariant_dask.ops.numeric import DECIMAL_CONTEXT
-from invariant_dask.ops.surroundings import fixed_surroundings
+from invariant_dask.ops.surroundings import FixedSurroundings
 
 PAGE = (Path(invariant_dask.__file__).parent / "core" / "FORMAT.md").read_text()
 TABLE = PAGE.partition("### 3.1 Examples")[2].partition("###")[0]
@@ -84,7 +84,7 @@ def test_the_surroundings_are_those_on_the_page() -> None:
     section = PAGE.partition("## 5.")[2].partition("## 6.")[0]
     assert f"{DECIMAL_CONTEXT.prec} digits" in section
     assert f"{DECIMAL_CONTEXT.Emin:,} to {DECIMAL_CONTEXT.Emax:,}" in " ".join(section.split())
-    with fixed_surroundings():
+    with FixedSurroundings():
         assert set(np.geterr().values()) == {"ignore"}
         assert decimal.getcontext().rounding == decimal.ROUND_HALF_EVEN
         for trap in (decimal.Inexact, decimal.Overflow, decimal.Underflow, decimal.DivisionByZero,

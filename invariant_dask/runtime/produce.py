@@ -1,0 +1,260 @@
+"""Make the artifact of one node: resolve, look up, and only then run the op and publish.
+
+The same under every scheduler, in a Dask task or without one. A spec carries encoded parameters and
+references, so that a Dask scheduler can unpickle it without the user's modules.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from invariant_dask.core import manifest as manifests
+from invariant_dask.core.decode import decode
+from invariant_dask.core.digest import ArtifactHash, PlannedDigest, ResolvedDigest
+from invariant_dask.core.encode import Encoded, encode
+from invariant_dask.core.files import FileContent
+from invariant_dask.errors import NotCacheableError, OpFailedError, StoreUnavailableError
+from invariant_dask.ops.surroundings import FixedSurroundings
+from invariant_dask.plan.program import Part, Template, assemble_manifest
+from invariant_dask.runtime.code import CodeRef, function_of
+from invariant_dask.runtime.failures import op_failed, op_returned
+from invariant_dask.runtime.flight import Flights
+from invariant_dask.runtime.handle import Handle, Outcome
+from invariant_dask.store.base import Store
+from invariant_dask.store.files import FileHasher, open_file
+from invariant_dask.store.opening import StoreRef
+from invariant_dask.store.record import About, PlannedEntry, Record
+
+logger = logging.getLogger("invariant_dask.runtime")
+
+_flights = Flights()
+_hasher = FileHasher(None)
+
+
+class RunInfo(NamedTuple):
+    """What all nodes of one submission share."""
+
+    store: StoreRef
+    run: str
+    writer: str = ""
+
+
+class Spec(NamedTuple):
+    """Everything it takes to produce one node, but for its inputs."""
+
+    node: str
+    code: CodeRef
+    planned: PlannedDigest
+    parts: tuple[Part, ...]
+    count: int
+    """How many of the handles that a task gets are inputs; the rest only had to be done."""
+    private: bytes
+    retries: int
+    store_first: bool
+    forced: bool
+    info: RunInfo
+    reports: bool
+    """Whether the outcome is announced to the client of a cluster."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether a stored artifact will do."""
+        return not (self.private or self.forced)
+
+
+Inputs = Sequence[Handle]
+
+
+def produce(spec: Spec, inputs: Inputs, store: Store, worker: str = "") -> Handle:
+    """Return the artifact of a node, by running its op only if nothing stored will do.
+
+    Parameters
+    ----------
+    spec
+        The node.
+    inputs
+        The artifacts that enter, by slot.
+    store
+        The store of `spec.info`, open.
+    worker
+        Where this runs, for reports.
+
+    Raises
+    ------
+    OpError
+        If the op fails or returns what cannot be an artifact.
+    ArtifactLostError
+        If an input is gone and cannot be made again here.
+    StaleCodeError
+        If this process does not have the code that the digest stands for.
+    """
+    if spec.store_first and spec.asks:
+        handle = _stored(spec, store, inputs, spec.planned, "stored")
+        if handle is not None:
+            return handle
+    manifest = assemble_manifest(
+        spec.code.identity, spec.parts, [handle.descriptor for handle in inputs], spec.private
+    )
+    resolved = ResolvedDigest(manifests.digest(manifest))
+    flight = spec.info.store.token, resolved
+    _flights.take(flight)
+    try:
+        if spec.asks:
+            handle = _stored(spec, store, inputs, resolved, "same inputs")
+            if handle is not None:
+                return handle
+        return _make(spec, store, inputs, manifest, worker)
+    finally:
+        _flights.give_back(flight)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecipe:
+    """Makes a node again from its inputs, under plain Dask where nobody plans anew."""
+
+    spec: Spec
+    inputs: tuple[Handle, ...]
+
+    def remake(self) -> Handle:
+        spec = self.spec._replace(store_first=False)
+        return produce(spec, self.inputs, spec.info.store.open())
+
+    def shortened(self, levels: int) -> NodeRecipe | None:
+        """Return the recipe with at most this many levels of recipes inside: it may travel."""
+        if levels == 0:
+            return None
+        inputs = tuple(
+            handle
+            if handle.recipe is None
+            else replace(handle, recipe=handle.recipe.shortened(levels - 1))
+            for handle in self.inputs
+        )
+        return NodeRecipe(self.spec, inputs)
+
+
+def _stored(spec: Spec, store: Store, inputs: Inputs, digest: bytes, kind: str) -> Handle | None:
+    found = store.lookup([digest]).get(digest)
+    if found is None or (found.entry is not None and _is_void(inputs, found.entry)):
+        return None
+    record = found.record
+    if digest != spec.planned:
+        store.claim(spec.planned, record, _recorded(inputs), writer=spec.info.writer)
+    recipe = None
+    if spec.store_first and (record.storage is None or record.blobs):
+        recipe = NodeRecipe(spec, tuple(handle.light() for handle in inputs))
+    return Handle(
+        spec.planned, record.descriptor, record.kind, record.size, Outcome(kind),
+        spec.info.store, record, recipe=recipe,
+    )  # fmt: skip
+
+
+def _is_void(inputs: Inputs, entry: PlannedEntry) -> bool:
+    """Whether a planned entry was made from other inputs than those of this run."""
+    recorded = dict(entry.inputs)
+    return any(recorded.get(handle.planned, handle.hash) != handle.hash for handle in inputs)
+
+
+def _recorded(inputs: Inputs) -> list[tuple[PlannedDigest, ArtifactHash]]:
+    return [(handle.planned, handle.hash) for handle in inputs]
+
+
+def _make(spec: Spec, store: Store, inputs: Inputs, manifest: bytes, worker: str) -> Handle:
+    function = function_of(spec.code)
+    loaded = [handle.loaded() for handle in inputs]
+    result, nanoseconds, attempts = _attempt(spec, function, loaded, store)
+    try:
+        encoded = encode(result)
+    except NotCacheableError as error:
+        raise op_returned(spec.node, spec.code.name, spec.planned, error) from None
+    kind = type(result).__name__.removeprefix("Sealed").lower()
+    del result  # what the op still holds must not keep a second copy alive here
+    record = None
+    if not spec.private:
+        about = About(
+            spec.code.name, spec.node, spec.info.run, spec.info.writer,
+            nanoseconds, time.time_ns(), spec.code.fingerprint,
+        )  # fmt: skip
+        record = _publish(spec, store, encoded, manifest, kind, about, inputs)
+    return Handle(
+        spec.planned, encoded.descriptor, kind, encoded.size,
+        Outcome("ran", nanoseconds, worker, attempts), spec.info.store, record,
+        encoded.storage, dict(encoded.blobs),
+    )  # fmt: skip
+
+
+def _publish(
+    spec: Spec,
+    store: Store,
+    encoded: Encoded,
+    manifest: bytes,
+    kind: str,
+    about: About,
+    inputs: Inputs,
+) -> Record | None:
+    try:
+        return store.publish(
+            encoded, manifest, kind=kind, about=about,
+            planned=spec.planned, inputs=_recorded(inputs),
+        )  # fmt: skip
+    except StoreUnavailableError as error:
+        # The result is right and in memory; losing the run as well would help nobody.
+        logger.warning("node %r is not persisted: %s", spec.node, error)
+        return None
+
+
+def _attempt(
+    spec: Spec, function: Callable[..., Any], inputs: list[Handle], store: Store
+) -> tuple[Any, int, int]:
+    """Run the op, again if asked to; every attempt gets values of its own."""
+    failed: OpFailedError | None = None
+    for attempt in range(1, spec.retries + 2):
+        arguments = _arguments(spec, inputs, store)
+        start = time.perf_counter_ns()
+        try:
+            with FixedSurroundings():
+                result = function(**arguments)
+        except BaseException as error:
+            # SystemExit too: it would take the worker down, and its neighbours with it. Only the
+            # user's own Ctrl-C passes.
+            if isinstance(error, KeyboardInterrupt) and in_main_thread():
+                raise
+            failed = op_failed(spec.node, spec.code.name, spec.planned, error)
+            logger.warning("node %r: attempt %d failed: %s", spec.node, attempt, failed.cause_text)
+        else:
+            return result, time.perf_counter_ns() - start, attempt
+    assert failed is not None
+    # Outside of the handler: a context that cannot be pickled must not come along.
+    raise failed from failed.__cause__
+
+
+def _arguments(spec: Spec, inputs: list[Handle], store: Store) -> dict[str, Any]:
+    def file(content: FileContent) -> Any:
+        return open_file(content, _hasher, store.read_blob)
+
+    arguments: dict[str, Any] = {}
+    for name, _, payload in spec.parts:
+        cls = type(payload)
+        if cls is bytes:
+            arguments[name] = decode(payload, open_file=file)
+        elif cls is int:
+            arguments[name] = inputs[payload].value()
+        elif isinstance(payload, Encoded):
+            arguments[name] = _decode(payload.storage, payload.blobs, (), file)
+        else:
+            assert isinstance(payload, Template)
+            slots = [handle.value() for handle in inputs]
+            arguments[name] = _decode(payload.storage, payload.blobs, slots, file)
+    return arguments
+
+
+def _decode(storage: bytes, blobs: dict[Any, bytes], slots: Sequence[Any], file: Any) -> Any:
+    return decode(storage, fetch=lambda blob, _: blobs[blob], slots=slots, open_file=file)
+
+
+def in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
