@@ -30,9 +30,9 @@ from invariant_dask.plan.program import Program
 from invariant_dask.runtime import graph, planner
 from invariant_dask.runtime.driver import Driver, Progress, writer
 from invariant_dask.runtime.handle import Outcome
+from invariant_dask.runtime.produce import RunInfo
 from invariant_dask.runtime.run import Run
 from invariant_dask.runtime.schedulers import scheduler_for
-from invariant_dask.runtime.produce import RunInfo
 from invariant_dask.store.base import Store
 from invariant_dask.store.disk import DiskStore
 from invariant_dask.store.files import FileHasher

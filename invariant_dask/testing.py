@@ -14,12 +14,13 @@ import pickle
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from invariant_dask.core import manifest as manifests
-from invariant_dask.core.digest import ArtifactHash, BlobId, PlannedDigest
+from invariant_dask.core.digest import ArtifactHash, BlobId, PlannedDigest, ResolvedDigest
 from invariant_dask.core.encode import Encoded, describe, encode, encode_str, stable_hash
 from invariant_dask.errors import (
     ArtifactLostError,
@@ -560,10 +561,12 @@ class CountingStore(Store):
         about: About,
         planned: PlannedDigest | None = None,
         inputs: Sequence[tuple[PlannedDigest, ArtifactHash]] = (),
+        resolved: ResolvedDigest | None = None,
     ) -> Record:
         record = self.inner.publish(
-            encoded, manifest, kind=kind, about=about, planned=planned, inputs=inputs
-        )
+            encoded, manifest, kind=kind, about=about,
+            planned=planned, inputs=inputs, resolved=resolved,
+        )  # fmt: skip
         self.published.append(record.resolved)
         return record
 
@@ -592,6 +595,9 @@ class CountingStore(Store):
 
     def invalidate(self, what: str | bytes) -> int:
         return self.inner.invalidate(what)
+
+    def grouping(self) -> AbstractContextManager[None]:
+        return self.inner.grouping()
 
     # What is inherited reaches the wrapped store's bytes through these.
 

@@ -35,8 +35,8 @@ FILES = {
     "core": ["digest", "sealed", "files", "types", "encode", "decode", "manifest"],
     "graph": ["markers", "model", "resolve"],
     "store": [
-        "record", "backend", "base", "memory", "null", "grouping", "index", "eviction", "disk", "opening",
-        "files",
+        "record", "backend", "base", "memory", "null", "grouping", "index", "eviction", "disk",
+        "opening", "files",
     ],
     "ops": [
         "code_homes", "code_parts", "code_ast", "code_names", "code_source", "code_values",
@@ -45,8 +45,8 @@ FILES = {
     ],
     "plan": ["program", "plan", "coherence", "drift", "decide", "explain", "compile"],
     "runtime": [
-        "failures", "flight", "sealing", "handle", "code", "produce", "task", "graph", "sharing", "schedulers",
-        "planner", "run", "driver",
+        "failures", "flight", "sealing", "handle", "code", "produce", "task", "graph", "sharing",
+        "known", "loop", "schedulers", "planner", "run", "driver",
     ],
 }  # fmt: skip
 

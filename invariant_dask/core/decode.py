@@ -87,6 +87,13 @@ def decode(
     IntegrityError
         If a value does not have the hash that it claims.
     """
+    if 0 < len(data) <= 9:
+        # Numbers, most of all small ones, are most of what small nodes pass on.
+        if data in _COMMON:
+            return _COMMON[data]
+        size, least = _INTEGERS.get(data[0] & 0xDF, (0, 0))
+        if len(data) == size and (number := int.from_bytes(data[1:], "big")) >= least:
+            return number if data[0] < 0x20 else -1 - number
     decoder = _Decoder(data, fetch, slots, open_file, sealed)
     value = decoder.item(0)
     if decoder.at != len(data):
@@ -438,6 +445,12 @@ class _Decoder:
 _NULL = b"\xf6"
 _DTYPE = re.compile(r"[<|][biufcSU][0-9]{1,9}|<[mM]8\[[0-9]{0,9}[A-Za-z]{1,2}\]")
 _SIMPLE = {20: False, 21: True, 22: None}
+_COMMON: dict[bytes, Any] = {
+    **{enc.encode_int(n): n for n in range(-256, 1025)},
+    **{enc.head(7, number): value for number, value in _SIMPLE.items()},
+}
+# Head of a non-negative integer: length of the whole, least number in this length.
+_INTEGERS = {0x18: (2, 24), 0x19: (3, 1 << 8), 0x1A: (5, 1 << 16), 0x1B: (9, 1 << 32)}
 _BLOB_TAG = enc.head(6, enc.TAG_BLOB)
 _TAGS: dict[int, Callable[[_Decoder, int], Any]] = {
     enc.TAG_POSITIVE_BIGNUM: lambda decoder, _: decoder.bignum(negative=False),

@@ -70,18 +70,20 @@ class Described:
 class Encoded:
     """A value in canonical form; `blobs` holds the buffers that left `storage`."""
 
-    __slots__ = ("_descriptor", "blobs", "identity", "storage")
+    __slots__ = ("_descriptor", "_hash", "blobs", "identity", "storage")
 
     def __init__(self, identity: bytes, storage: bytes, blobs: Blobs) -> None:
         self.identity = identity
         self.storage = storage
         self.blobs = blobs
-        self._descriptor = b""
+        self._descriptor = self._hash = b""
 
     @property
     def hash(self) -> ArtifactHash:
         """The stable hash of the value."""
-        return hash_of_descriptor(self.descriptor)
+        if not self._hash:
+            self._hash = hash_of_descriptor(self.descriptor)
+        return ArtifactHash(self._hash)
 
     @property
     def descriptor(self) -> bytes:
@@ -93,7 +95,8 @@ class Encoded:
     @property
     def size(self) -> int:
         """Bytes of the storage form and its blobs together."""
-        return len(self.storage) + sum(map(len, self.blobs.values()))
+        size = len(self.storage)
+        return size + sum(map(len, self.blobs.values())) if self.blobs else size
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Encoded):

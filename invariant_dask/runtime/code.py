@@ -90,6 +90,13 @@ def reference(bound: BoundOp) -> CodeRef:
         return known
 
 
+def local_reference(bound: BoundOp) -> CodeRef:
+    """Return how tasks of this process find an op; nothing is packed."""
+    offer(bound)
+    op = bound.op
+    return CodeRef(op.name, bound.identity, None, op.version, op.requires, None, bound.code)
+
+
 def function_of(ref: CodeRef) -> Callable[..., Any]:
     """Return the function behind a reference.
 

@@ -24,9 +24,9 @@ from invariant_dask.plan.plan import Decision, Plan
 from invariant_dask.plan.program import Program
 from invariant_dask.runtime import code, graph, planner
 from invariant_dask.runtime.handle import Handle, Outcome
+from invariant_dask.runtime.produce import RunInfo
 from invariant_dask.runtime.run import Run
 from invariant_dask.runtime.schedulers import HEALTHY, GraphForgottenError, Scheduler
-from invariant_dask.runtime.produce import RunInfo
 from invariant_dask.store.base import Store
 
 ATTEMPTS = 3
@@ -146,21 +146,15 @@ class Driver:
             # The scheduler still has an older result, or an older task, under these keys.
             keys = graph.Keys(self.program, os.urandom(16), None if keys.salt else tainted)
         running = (i for i in self.program.targets if plan.decisions[i] is Decision.RUN)
-        wanted = list(dict.fromkeys(running))
-        dsk = graph.planned_graph(
+        work = graph.Work(
             plan, keys, RunInfo(self.store.ref(), self.run.id, writer()),
-            forced=self.forced, known=known,
+            wanted=list(dict.fromkeys(running)), forced=self.forced, known=known,
             reports=self.progress is not None and scheduler.reports_by_event,
         )  # fmt: skip
         report = self.report if self.progress is not None else None
-        hints = {
-            keys.of(index): dict(step.hints)
-            for index, step in enumerate(self.program.steps)
-            if step.hints and plan.decisions[index] is Decision.RUN
-        }
         with _own_names(self.program):
-            handles = scheduler.execute(dsk, [keys.of(index) for index in wanted], hints, report)
-        self.handles = dict(zip(wanted, handles, strict=True))
+            handles = scheduler.execute(work, report)
+        self.handles = dict(zip(work.wanted, handles, strict=True))
 
     def report(self, digest: str, outcome: Outcome, run: str | None = None) -> None:
         if run is not None and run != self.run.id:

@@ -7,37 +7,36 @@ from collections.abc import Hashable
 
 
 class Flights:
-    """Locks by key that exist while somebody holds or awaits them.
+    """Places by key, each held by at most one thread at a time.
 
     Re-entrant, because remaking a lost artifact may need one that the same thread is making.
     """
 
     def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._locks: dict[Hashable, tuple[threading.RLock, int]] = {}
+        self._lock = threading.Lock()
+        self._freed = threading.Condition(self._lock)
+        self._held: dict[Hashable, tuple[int, int]] = {}  # by which thread, how often
+        self._waiting = 0
 
     def take(self, key: Hashable) -> None:
-        """Take the only place of `key`, when whoever has it gives it back."""
-        with self._guard:
-            place = self._locks.get(key)
-            lock, users = (threading.RLock(), 0) if place is None else place
-            self._locks[key] = (lock, users + 1)
-        try:
-            lock.acquire()
-        except BaseException:
-            self._leave(key)
-            raise
+        """Take the place of `key`, when whoever has it gives it back."""
+        me = threading.get_ident()
+        with self._lock:
+            holder, count = self._held.get(key, (me, 0))
+            while holder != me:
+                self._waiting += 1
+                try:
+                    self._freed.wait()
+                finally:
+                    self._waiting -= 1
+                holder, count = self._held.get(key, (me, 0))
+            self._held[key] = (me, count + 1)
 
     def give_back(self, key: Hashable) -> None:
         """Let the next one have the place."""
-        # Whoever takes a place of the same name from here on finds what was published.
-        self._leave(key).release()
-
-    def _leave(self, key: Hashable) -> threading.RLock:
-        with self._guard:
-            lock, users = self._locks[key]
-            if users == 1:
-                del self._locks[key]
-            else:
-                self._locks[key] = (lock, users - 1)
-        return lock
+        with self._lock:
+            me, count = self._held.pop(key)
+            if count > 1:
+                self._held[key] = (me, count - 1)
+            elif self._waiting:
+                self._freed.notify_all()

@@ -7,7 +7,7 @@ through plain Dask get one more task, `value-<hex>`, that unwraps the artifact h
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,9 +71,9 @@ def complete_graph(program: Program, info: RunInfo) -> DaskGraph:
     """Return the graph for plain Dask: every step, store-first, and the unwrapped outputs."""
     keys = Keys(program)
     graph: DaskGraph = {}
-    for index in range(len(program.steps)):
+    for index, step in enumerate(program.steps):
         key = keys.of(index)
-        graph[key] = _run_task(key, index, keys, info, store_first=True)
+        graph[key] = _store_first(key, step, info, keys, step.needs)
     _add_value(graph, program, keys)
     return graph
 
@@ -83,107 +83,103 @@ def frozen_graph(plan: Plan, info: RunInfo) -> DaskGraph:
     keys = Keys(plan.program)
     graph: DaskGraph = {}
     for index, decision in enumerate(plan.decisions):
-        key = keys.of(index)
+        key, step = keys.of(index), plan.program.steps[index]
         if decision is Decision.RUN:
-            graph[key] = _run_task(key, index, keys, info, store_first=True)
+            needs = (*step.inputs, *running_after(plan, step))
+            graph[key] = _store_first(key, step, info, keys, needs)
         elif decision is Decision.REUSE:
-            graph[key] = Task(
-                key, load_node, plan.program.steps[index].planned, info, _data_producer=True
-            )
+            graph[key] = Task(key, load_node, step.planned, info, _data_producer=True)
     _add_value(graph, plan.program, keys)
     return graph
 
 
-def planned_graph(
-    plan: Plan,
-    keys: Keys,
-    info: RunInfo,
-    *,
-    forced: Collection[int] = (),
-    known: Collection[str] = (),
-    reports: bool = False,
-) -> DaskGraph:
-    """Return the graph of what must run, with loaders for what is stored and needed.
+@dataclass(frozen=True)
+class Work:
+    """What a plan leaves to do, for a scheduler to do it its own way."""
 
-    Parameters
-    ----------
-    plan
-        What to run.
-    keys
-        The keys to use.
-    info
-        What the tasks share.
-    forced
-        Steps that must not look at the store.
-    known
-        Keys the scheduler already holds; they are left out, with what only they need.
-    reports
-        Whether tasks announce their outcome.
-    """
-    program = plan.program
-    graph: DaskGraph = {}
-    stack = [i for i in program.targets if plan.decisions[i] is Decision.RUN]
-    done: set[int] = set()
-    while stack:
-        index = stack.pop()
-        if index in done:
-            continue
-        done.add(index)
-        key = keys.of(index)
-        if key in known:
-            continue
-        if plan.decisions[index] is Decision.REUSE:
-            planned = program.steps[index].planned
-            graph[key] = Task(key, load_node, planned, info, _data_producer=True)
-            continue
-        is_forced = index in forced
-        graph[key] = _run_task(
-            key, index, keys, info, forced=is_forced, reports=reports, after=_running(plan, index)
-        )
-        stack.extend(program.steps[index].inputs)
-        stack.extend(_running(plan, index))
-    return graph
+    plan: Plan
+    keys: Keys
+    info: RunInfo
+    wanted: Sequence[int]
+    """The steps whose handles are asked for; all of them run."""
+    forced: Collection[int] = ()
+    """Steps that must not look at the store."""
+    known: Collection[str] = ()
+    """Keys the scheduler already holds; they are left out, with what only they need."""
+    reports: bool = False
+    """Whether tasks announce their outcome."""
+
+    @property
+    def wanted_keys(self) -> list[str]:
+        """The keys whose handles are asked for."""
+        return [self.keys.of(index) for index in self.wanted]
+
+    @property
+    def hints(self) -> dict[str, dict[str, Any]]:
+        """The hints of what runs, by key, where there are any."""
+        steps = self.plan.program.steps
+        running = (index for index in self.plan.steps(Decision.RUN) if steps[index].hints)
+        return {self.keys.of(index): dict(steps[index].hints or {}) for index in running}
+
+    def dask_graph(self) -> DaskGraph:
+        """Return the graph of what must run, with loaders for what is stored and needed."""
+        plan, keys = self.plan, self.keys
+        graph: DaskGraph = {}
+        stack = [i for i in plan.program.targets if plan.decisions[i] is Decision.RUN]
+        done: set[int] = set()
+        while stack:
+            index = stack.pop()
+            if index in done:
+                continue
+            done.add(index)
+            key = keys.of(index)
+            if key in self.known:
+                continue
+            step = plan.program.steps[index]
+            if plan.decisions[index] is Decision.REUSE:
+                graph[key] = Task(key, load_node, step.planned, self.info, _data_producer=True)
+                continue
+            after = running_after(plan, step)
+            spec = spec_of(
+                step, code.reference(step.bound), self.info,
+                forced=index in self.forced, reports=self.reports,
+            )  # fmt: skip
+            graph[key] = _task(key, spec, keys, (*step.inputs, *after))
+            stack.extend(step.inputs)
+            stack.extend(after)
+        return graph
 
 
-def _running(plan: Plan, index: int) -> list[int]:
+def running_after(plan: Plan, step: Step) -> list[int]:
     """Return the ordering-only dependencies that run too; stored ones are done already."""
-    after = plan.program.steps[index].after
-    return [i for i in after if plan.decisions[i] is Decision.RUN]
+    return [i for i in step.after if plan.decisions[i] is Decision.RUN]
 
 
-def _run_task(
-    key: str,
-    index: int,
-    keys: Keys,
+def spec_of(
+    step: Step,
+    ref: code.CodeRef,
     info: RunInfo,
     *,
     store_first: bool = False,
     forced: bool = False,
     reports: bool = False,
-    after: Sequence[int] | None = None,
-) -> Task:
-    program = keys.program
-    step = program.steps[index]
-    spec = Spec(
-        node=step.node,
-        code=code.reference(step.bound),
-        planned=step.planned,
-        parts=step.parts,
-        count=len(step.inputs),
-        private=step.private,
-        retries=_retries(step),
-        store_first=store_first,
-        forced=forced,
-        info=info,
-        reports=reports,
+) -> Spec:
+    """Return what it takes to produce a step, but for its inputs."""
+    return Spec(
+        step.node, ref, step.planned, step.parts, len(step.inputs),
+        step.private, int(step.hints.get("retries", 0)) if step.hints else 0,
+        store_first, forced, info, reports,
+    )  # fmt: skip
+
+
+def _store_first(key: str, step: Step, info: RunInfo, keys: Keys, needs: Iterable[int]) -> Task:
+    return _task(
+        key, spec_of(step, code.reference(step.bound), info, store_first=True), keys, needs
     )
-    waits = step.after if after is None else after
-    refs = [TaskRef(keys.of(source)) for source in (*step.inputs, *waits)]
-    return Task(key, run_node, spec, *refs)
 
 
-def _retries(step: Step) -> int:
-    return int(step.hints.get("retries", 0)) if step.hints else 0
+def _task(key: str, spec: Spec, keys: Keys, needs: Iterable[int]) -> Task:
+    return Task(key, run_node, spec, *[TaskRef(keys.of(index)) for index in needs])
 
 
 def _add_value(graph: DaskGraph, program: Program, keys: Keys) -> None:

@@ -39,9 +39,21 @@ class Outcome(NamedTuple):
     attempts: int = 1
 
 
+class Report(Protocol):
+    """Called with the planned digest in hex and the outcome of each node that was produced.
+
+    `run` is given where several runs may announce on one channel.
+    """
+
+    def __call__(self, digest: str, outcome: Outcome, run: str | None = None) -> None: ...
+
+
 @dataclass(slots=True, eq=False)
 class Handle:
-    """An artifact by descriptor, with its bytes or the record to fetch them by. Never changed."""
+    """An artifact by descriptor, with its bytes or the record to fetch them by.
+
+    It says the same as long as it lives; `keeps` lets it say it faster the second time.
+    """
 
     planned: PlannedDigest
     descriptor: bytes
@@ -53,11 +65,16 @@ class Handle:
     storage: bytes | None = None
     blobs: dict[BlobId, Buffer] = field(default_factory=dict)
     recipe: Recipe | None = None
+    keeps: bool = False
+    """Whether bytes that were fetched are kept for the next one who asks."""
+    _hash: ArtifactHash | None = None
 
     @property
     def hash(self) -> ArtifactHash:
         """The stable hash of the artifact."""
-        return hash_of_descriptor(self.descriptor)
+        if self._hash is None:
+            self._hash = hash_of_descriptor(self.descriptor)
+        return self._hash
 
     def loaded(self) -> Handle:
         """Return a handle that has the bytes.
@@ -76,12 +93,17 @@ class Handle:
             if self.recipe is None:
                 raise ArtifactLostError(digest=self.planned.hex(), reason=str(error)) from error
             return self.recipe.remake().loaded()
+        if self.keeps:
+            self.blobs, self.storage = blobs, storage
+            return self
         return replace(self, storage=storage, blobs=blobs)
 
     def value(self, *, sealed: bool = False) -> Any:
         """Return the artifact as a value of the caller's own; `sealed` ones refuse to change."""
         handle = self.loaded()
         assert handle.storage is not None
+        if not handle.blobs:
+            return decode(handle.storage, sealed=sealed)
         return decode(handle.storage, fetch=lambda blob, _length: handle.blobs[blob], sealed=sealed)
 
     def light(self) -> Handle:

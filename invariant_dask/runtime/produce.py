@@ -28,7 +28,7 @@ from invariant_dask.runtime.handle import Handle, Outcome
 from invariant_dask.store.base import Store
 from invariant_dask.store.files import FileHasher, open_file
 from invariant_dask.store.opening import StoreRef
-from invariant_dask.store.record import About, PlannedEntry, Record
+from invariant_dask.store.record import About, Found, PlannedEntry
 
 logger = logging.getLogger("invariant_dask.runtime")
 
@@ -51,7 +51,7 @@ class Spec(NamedTuple):
     code: CodeRef
     planned: PlannedDigest
     parts: tuple[Part, ...]
-    count: int
+    arity: int
     """How many of the handles that a task gets are inputs; the rest only had to be done."""
     private: bytes
     retries: int
@@ -70,7 +70,13 @@ class Spec(NamedTuple):
 Inputs = Sequence[Handle]
 
 
-def produce(spec: Spec, inputs: Inputs, store: Store, worker: str = "") -> Handle:
+def produce(
+    spec: Spec,
+    inputs: Inputs,
+    store: Store,
+    worker: str = "",
+    find: Callable[[bytes], Found | None] | None = None,
+) -> Handle:
     """Return the artifact of a node, by running its op only if nothing stored will do.
 
     Parameters
@@ -83,6 +89,8 @@ def produce(spec: Spec, inputs: Inputs, store: Store, worker: str = "") -> Handl
         The store of `spec.info`, open.
     worker
         Where this runs, for reports.
+    find
+        Finds what is stored under a resolved digest; by default the store is asked.
 
     Raises
     ------
@@ -94,7 +102,8 @@ def produce(spec: Spec, inputs: Inputs, store: Store, worker: str = "") -> Handl
         If this process does not have the code that the digest stands for.
     """
     if spec.store_first and spec.asks:
-        handle = _stored(spec, store, inputs, spec.planned, "stored")
+        found = store.lookup([spec.planned]).get(spec.planned)
+        handle = _stored(spec, store, inputs, spec.planned, found)
         if handle is not None:
             return handle
     manifest = assemble_manifest(
@@ -105,10 +114,11 @@ def produce(spec: Spec, inputs: Inputs, store: Store, worker: str = "") -> Handl
     _flights.take(flight)
     try:
         if spec.asks:
-            handle = _stored(spec, store, inputs, resolved, "same inputs")
+            found = find(resolved) if find else store.lookup([resolved]).get(resolved)
+            handle = _stored(spec, store, inputs, resolved, found)
             if handle is not None:
                 return handle
-        return _make(spec, store, inputs, manifest, worker)
+        return _make(spec, store, inputs, manifest, resolved, worker)
     finally:
         _flights.give_back(flight)
 
@@ -137,8 +147,9 @@ class NodeRecipe:
         return NodeRecipe(self.spec, inputs)
 
 
-def _stored(spec: Spec, store: Store, inputs: Inputs, digest: bytes, kind: str) -> Handle | None:
-    found = store.lookup([digest]).get(digest)
+def _stored(
+    spec: Spec, store: Store, inputs: Inputs, digest: bytes, found: Found | None
+) -> Handle | None:
     if found is None or (found.entry is not None and _is_void(inputs, found.entry)):
         return None
     record = found.record
@@ -147,8 +158,9 @@ def _stored(spec: Spec, store: Store, inputs: Inputs, digest: bytes, kind: str) 
     recipe = None
     if spec.store_first and (record.storage is None or record.blobs):
         recipe = NodeRecipe(spec, tuple(handle.light() for handle in inputs))
+    outcome = Outcome("stored" if digest == spec.planned else "same inputs")
     return Handle(
-        spec.planned, record.descriptor, record.kind, record.size, Outcome(kind),
+        spec.planned, record.descriptor, record.kind, record.size, outcome,
         spec.info.store, record, recipe=recipe,
     )  # fmt: skip
 
@@ -163,7 +175,14 @@ def _recorded(inputs: Inputs) -> list[tuple[PlannedDigest, ArtifactHash]]:
     return [(handle.planned, handle.hash) for handle in inputs]
 
 
-def _make(spec: Spec, store: Store, inputs: Inputs, manifest: bytes, worker: str) -> Handle:
+def _make(
+    spec: Spec,
+    store: Store,
+    inputs: Inputs,
+    manifest: bytes,
+    resolved: ResolvedDigest,
+    worker: str,
+) -> Handle:
     function = function_of(spec.code)
     loaded = [handle.loaded() for handle in inputs]
     result, nanoseconds, attempts = _attempt(spec, function, loaded, store)
@@ -179,32 +198,19 @@ def _make(spec: Spec, store: Store, inputs: Inputs, manifest: bytes, worker: str
             spec.code.name, spec.node, spec.info.run, spec.info.writer,
             nanoseconds, time.time_ns(), spec.code.fingerprint,
         )  # fmt: skip
-        record = _publish(spec, store, encoded, manifest, kind, about, inputs)
+        try:
+            record = store.publish(
+                encoded, manifest, kind=kind, about=about,
+                planned=spec.planned, inputs=_recorded(inputs), resolved=resolved,
+            )  # fmt: skip
+        except StoreUnavailableError as error:
+            # The result is right and in memory; losing the run as well would help nobody.
+            logger.warning("node %r is not persisted: %s", spec.node, error)
     return Handle(
         spec.planned, encoded.descriptor, kind, encoded.size,
         Outcome("ran", nanoseconds, worker, attempts), spec.info.store, record,
-        encoded.storage, dict(encoded.blobs),
+        encoded.storage, dict(encoded.blobs) if encoded.blobs else {},
     )  # fmt: skip
-
-
-def _publish(
-    spec: Spec,
-    store: Store,
-    encoded: Encoded,
-    manifest: bytes,
-    kind: str,
-    about: About,
-    inputs: Inputs,
-) -> Record | None:
-    try:
-        return store.publish(
-            encoded, manifest, kind=kind, about=about,
-            planned=spec.planned, inputs=_recorded(inputs),
-        )  # fmt: skip
-    except StoreUnavailableError as error:
-        # The result is right and in memory; losing the run as well would help nobody.
-        logger.warning("node %r is not persisted: %s", spec.node, error)
-        return None
 
 
 def _attempt(
@@ -238,10 +244,9 @@ def _arguments(spec: Spec, inputs: list[Handle], store: Store) -> dict[str, Any]
 
     arguments: dict[str, Any] = {}
     for name, _, payload in spec.parts:
-        cls = type(payload)
-        if cls is bytes:
+        if type(payload) is bytes:
             arguments[name] = decode(payload, open_file=file)
-        elif cls is int:
+        elif type(payload) is int:
             arguments[name] = inputs[payload].value()
         elif isinstance(payload, Encoded):
             arguments[name] = _decode(payload.storage, payload.blobs, (), file)

@@ -1,11 +1,12 @@
-"""Drive a Dask graph on whatever scheduler there is, and report outcomes as they come.
+"""Do the work that a plan leaves on whatever scheduler there is, reporting outcomes as they come.
 
-Two kinds: a *local* one is a Dask `get` function in this process (or its pool), a *cluster* is
-reached through a distributed client. Both return handles.
+Two kinds: a *local* one is in this process (or its pool), a *cluster* is reached through a
+distributed client. Both return handles.
 """
 
 from __future__ import annotations
 
+import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -13,26 +14,20 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import dask
 import dask.base
+import dask.local
 import dask.threaded
 from dask.callbacks import Callback
+from dask.system import CPU_COUNT
 
 from invariant_dask.errors import SchedulerError, StoreNotSharedError
-from invariant_dask.runtime.graph import DaskGraph
-from invariant_dask.runtime.handle import Handle, Outcome
+from invariant_dask.runtime.graph import Work
+from invariant_dask.runtime.handle import Handle, Report
+from invariant_dask.runtime.loop import run_here
 
 if TYPE_CHECKING:
     from distributed import Client
 
     from invariant_dask.store.base import Store
-
-
-class Report(Protocol):
-    """Called with the planned digest in hex and the outcome of each node that a task produced.
-
-    `run` is given where several runs may announce on one channel.
-    """
-
-    def __call__(self, digest: str, outcome: Outcome, run: str | None = None) -> None: ...
 
 
 class Scheduler(Protocol):
@@ -44,9 +39,7 @@ class Scheduler(Protocol):
 
     def known(self, keys: Sequence[str]) -> Mapping[str, str]: ...
 
-    def execute(
-        self, graph: DaskGraph, keys: list[str], hints: Hints, report: Report | None
-    ) -> list[Handle]: ...
+    def execute(self, work: Work, report: Report | None) -> list[Handle]: ...
 
     def close(self) -> None: ...
 
@@ -67,7 +60,12 @@ class GraphForgottenError(Exception):
 
 
 class LocalScheduler:
-    """A Dask `get` function: synchronous, threads or processes."""
+    """Dask's synchronous, threads or processes scheduler, or a `get` function of the user's.
+
+    Where Dask would run tasks in threads of this process, our own loop does, without a Dask graph;
+    but not while Dask's callbacks watch, such as a progress bar of `dask.diagnostics`, or if the
+    user brings a pool: they expect Dask to do it.
+    """
 
     reports_by_event = False
 
@@ -78,6 +76,7 @@ class LocalScheduler:
     def prepare(self, store: Store) -> None:
         import dask.multiprocessing
 
+        self.store = store
         if self.get is dask.multiprocessing.get and store.is_process_local:
             msg = (
                 f"{store!r} lives in this process, and the processes scheduler runs tasks in "
@@ -88,26 +87,37 @@ class LocalScheduler:
     def known(self, keys: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002  as on a cluster
         return {}
 
-    def execute(
-        self,
-        graph: DaskGraph,
-        keys: list[str],
-        hints: Hints,  # noqa: ARG002  for clusters; local schedulers have no use for them
-        report: Report | None,
-    ) -> list[Handle]:
+    def execute(self, work: Work, report: Report | None) -> list[Handle]:
+        threads = self._threads()
+        if threads:
+            return run_here(work, self.store, report, threads)
+
         def posttask(_key: str, result: Any, *_rest: object) -> None:
             if report is not None and isinstance(result, Handle):
                 report(result.planned.hex(), result.outcome)
 
         try:
-            with Callback(posttask=posttask):
-                return list(self.get(graph, keys, **self.options))
+            with Callback(posttask=posttask), self.store.grouping():
+                return list(self.get(work.dask_graph(), work.wanted_keys, **self.options))
         except Exception as error:
             # The processes scheduler wraps what it cannot raise with the original type alone.
             original = getattr(error, "exception", None)
             if isinstance(original, Exception):
                 raise original from error
             raise
+
+    def _threads(self) -> int:
+        """Return how many threads our own loop may use, or 0 if Dask is to run a graph."""
+        if Callback.active:
+            return 0
+        if self.get is dask.local.get_sync and not self.options:
+            return 1
+        if self.get is not dask.threaded.get or not self.options.keys() <= {"num_workers"}:
+            return 0
+        if dask.config.get("pool", None) is not None:
+            return 0
+        chosen = self.options.get("num_workers") or dask.config.get("num_workers", None)
+        return int(chosen or CPU_COUNT)
 
     def close(self) -> None:
         pass
@@ -139,21 +149,19 @@ class ClusterScheduler:
         self._erred = [key for key, state in states.items() if state == "erred"]
         return {key: state for key, state in states.items() if state is not None}
 
-    def execute(
-        self, graph: DaskGraph, keys: list[str], hints: Hints, report: Report | None
-    ) -> list[Handle]:
+    def execute(self, work: Work, report: Report | None) -> list[Handle]:
         from dask._expr import LLGExpr
         from distributed.client import FutureCancelledError
 
         from invariant_dask.runtime.sharing import listening
 
         # The token spares Dask from hashing every task; it only has to be unique.
-        expr = LLGExpr(graph, _determ_token=uuid.uuid4().hex)
+        expr = LLGExpr(work.dask_graph(), _determ_token=uuid.uuid4().hex)
         futures: list[Any] = []
         quiet = {"distributed.admin.large-graph-warning-threshold": "1GiB"}
         try:
-            with listening(self.client, report), dask.config.set(quiet), _annotated(hints):
-                futures = self.client.get(expr, keys, sync=False)
+            with listening(self.client, report), dask.config.set(quiet), _annotated(work.hints):
+                futures = self.client.get(expr, work.wanted_keys, sync=False)
                 again = [future for future in futures if future.key in self._erred]
                 if again:
                     # A KeyError: everybody let go of it meanwhile, so it is new and runs anyway.
@@ -230,8 +238,9 @@ def _find(chosen: Any, options: dict[str, Any]) -> Scheduler:
         return ClusterScheduler(connect(chosen), owned=True)
     if hasattr(chosen, "scheduler_address") and not hasattr(chosen, "get"):
         return ClusterScheduler(connect(chosen), owned=True)
-    if chosen == "sync":
-        chosen = "synchronous"
+    get = _without_client(chosen)
+    if get is not None:
+        return LocalScheduler(get, options)
     try:
         get = dask.base.get_scheduler(scheduler=chosen) or dask.threaded.get
     except ValueError as error:
@@ -241,6 +250,20 @@ def _find(chosen: Any, options: dict[str, Any]) -> Scheduler:
     if client is not None and hasattr(client, "scheduler"):
         return ClusterScheduler(client)
     return LocalScheduler(get, options)
+
+
+def _without_client(chosen: Any) -> Callable[..., Any] | None:
+    """Return Dask's local scheduler where no client can be meant: looking for one is slow.
+
+    Dask's own way to tell imports distributed, which takes half a second.
+    """
+    if chosen is None:
+        chosen = dask.config.get("scheduler", None)
+        if chosen is None and "distributed" not in sys.modules:
+            return dask.threaded.get  # type: ignore[no-any-return]
+    if isinstance(chosen, str):
+        return dask.base.named_schedulers.get(chosen.lower())  # type: ignore[no-any-return]
+    return None
 
 
 def connect(address: Any, timeout: str = "10s") -> Client:

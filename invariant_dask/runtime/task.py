@@ -20,7 +20,7 @@ def run_node(spec: Spec, *handles: Handle) -> Handle:
     """Produce the artifact of one node; see `runtime.produce.produce`."""
     worker = _cluster_worker()
     address = "" if worker is None else str(worker.address)
-    handle = produce(spec, handles[: spec.count], spec.info.store.open(), address)
+    handle = produce(spec, handles[: spec.arity], spec.info.store.open(), address)
     if spec.reports and worker is not None:
         announce(worker, spec, handle.outcome)
     return handle

@@ -10,7 +10,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -43,11 +43,15 @@ class StoreStats:
     """Entries that had to make room."""
 
 
+def _no_counts() -> dict[str, int]:
+    return {field.name: 0 for field in fields(StoreStats)}
+
+
 class Backend(ABC):
     """The part of a store that differs from store to store; see `store.base.Store`."""
 
     def __init__(self) -> None:
-        self._counts: dict[str, int] = {}
+        self._counts = _no_counts()
         self._counts_lock = threading.Lock()
         _backends.add(self)
 
@@ -90,6 +94,14 @@ class Backend(ABC):
     @abstractmethod
     def _recent(self, op: str, limit: int) -> list[tuple[bytes, bytes]]:
         """Return digest and entry of the latest records of an op, newest first."""
+
+    def generation(self) -> int | None:
+        """Return a number that changes when another process writes entries.
+
+        None, the default, says that this cannot be told cheaply, or that reading all records of an
+        op is not cheap.
+        """
+        return None
 
     @abstractmethod
     def _read_blob(self, blob: BlobId, length: int) -> Buffer | None:
@@ -134,16 +146,21 @@ class Backend(ABC):
         with self._counts_lock:
             return StoreStats(**self._counts)
 
+    @property
+    def puts(self) -> int:
+        """How many artifacts were published; another number means that there are new ones."""
+        return self._counts["puts"]
+
     def reset_stats(self) -> None:
         """Count from zero again."""
         with self._counts_lock:
-            self._counts.clear()
+            self._counts = _no_counts()
 
     def _count(self, **more: int) -> None:
-        counts = self._counts
         with self._counts_lock:
+            counts = self._counts
             for name, number in more.items():
-                counts[name] = counts.get(name, 0) + number
+                counts[name] += number
 
 
 _backends: WeakSet[Backend] = WeakSet()

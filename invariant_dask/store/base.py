@@ -86,16 +86,28 @@ class Store(Backend):
         wanted = list(dict.fromkeys(digests))
         if not wanted:
             return {}
-        found = self._with_blobs(self._resolve(wanted))
+        found = self._with_blobs(self._resolve(wanted, self._read_entries(wanted)))
         self._count(hits=len(found), misses=len(wanted) - len(found))
+        return found
+
+    def rows_of(self, op: str, limit: int) -> dict[bytes, bytes]:
+        """Return the latest records of an op as they are kept, unread: see `found_in`."""
+        return dict(self._recent(op, limit))
+
+    def found_in(self, digest: bytes, data: bytes) -> Found | None:
+        """Return the record in `data`, unless it is damaged or its blobs are gone."""
+        found = self._with_blobs(self._resolve([digest], {digest: data})).get(digest)
+        self._count(hits=int(found is not None), misses=int(found is None))
         return found
 
     def exists(self, digest: bytes) -> bool:
         """Return whether an artifact is stored under a planned or resolved digest."""
         return digest in self.lookup([digest])
 
-    def _resolve(self, wanted: Sequence[bytes]) -> dict[bytes, Found]:
-        entries = self._parse(self._read_entries(wanted))
+    def _resolve(self, wanted: Sequence[bytes], rows: Mapping[bytes, bytes]) -> dict[bytes, Found]:
+        entries = self._parse(rows)
+        if not entries:
+            return {}
         targets = {
             entry.resolved for entry in entries.values() if type(entry) is PlannedEntry
         }.difference(entries)
@@ -144,6 +156,7 @@ class Store(Backend):
         about: About,
         planned: PlannedDigest | None = None,
         inputs: Sequence[tuple[PlannedDigest, ArtifactHash]] = (),
+        resolved: ResolvedDigest | None = None,
     ) -> Record:
         """Store an artifact: its blobs first, then its record, then the planned entry.
 
@@ -163,12 +176,18 @@ class Store(Backend):
             The planned digest that asked for it.
         inputs
             Planned digest and stable hash of what the op was given.
+        resolved
+            The digest of the manifest, if it was just taken; a record under any other is damaged.
         """
         if not about.created:
             about = about._replace(created=time.time_ns())
-        resolved = ResolvedDigest(manifests.digest(manifest))
-        blobs: dict[BlobId, Buffer] = dict(encoded.blobs)
-        listed = tuple(sorted((blob, len(data)) for blob, data in encoded.blobs.items()))
+        if resolved is None:
+            resolved = ResolvedDigest(manifests.digest(manifest))
+        blobs: dict[BlobId, Buffer] = {}
+        listed: tuple[tuple[BlobId, int], ...] = ()
+        if encoded.blobs:
+            blobs.update(encoded.blobs)
+            listed = tuple(sorted((blob, len(data)) for blob, data in encoded.blobs.items()))
         storage: bytes | None = encoded.storage
         storage_blob = None
         if len(encoded.storage) > INLINE_LIMIT:
@@ -181,9 +200,9 @@ class Store(Backend):
         data = record.to_bytes()
         rows = [EntryRow(resolved, data, about.op, about.created, None, tuple(blobs))]
         if planned is not None and bytes(planned) != resolved:
-            rows.append(planned_row(planned, record, inputs, about))
+            rows.append(planned_row(planned, record, encoded.hash, inputs, about))
         self._publish(blobs, rows)
-        written = sum(map(len, encoded.blobs.values())) + sum(len(row.data) for row in rows)
+        written = sum([len(row.data) for row in rows]) + sum([length for _, length in listed])
         self._count(puts=1, bytes_written=written)
         return record
 
@@ -206,7 +225,7 @@ class Store(Backend):
         """Write the planned entry that connects a planned digest with a stored record."""
         if bytes(planned) != record.resolved:
             about = About(record.about.op, writer=writer, created=time.time_ns())
-            self._write_entries([planned_row(planned, record, inputs, about)])
+            self._write_entries([planned_row(planned, record, record.hash, inputs, about)])
 
     def put(self, manifest: bytes, value: object) -> Record:
         """Store a value under a manifest.

@@ -171,6 +171,9 @@ class DiskStore(Store):
         self._group.flush()
         return self._index.delete_op(op)
 
+    def generation(self) -> int | None:
+        return self._index.generation()
+
     def _recent(self, op: str, limit: int) -> list[tuple[bytes, bytes]]:
         self._group.flush()
         return self._index.recent(op, limit)
@@ -178,7 +181,10 @@ class DiskStore(Store):
     def _note_use(self, digests: Sequence[bytes]) -> None:
         with self._lock:
             self._to_mark.update(dict.fromkeys(digests))
-            if len(self._to_mark) >= _USED_BATCH or time.monotonic() - self._marked_at > _MARK_EVERY:
+            if (
+                len(self._to_mark) >= _USED_BATCH
+                or time.monotonic() - self._marked_at > _MARK_EVERY
+            ):
                 self._flush_used()
 
     def _flush_used(self) -> None:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from invariant_dask.errors import StoreUnavailableError
 from invariant_dask.store.record import EntryRow
 
-WINDOW = 0.005
+WINDOW = 0.008
 """How long, in seconds, an entry waits for others."""
 
 logger = logging.getLogger("invariant_dask.store")
@@ -132,6 +132,10 @@ class GroupCommit:
             logger.warning("%s: %d entries could not be written", self._name, lost)
 
     def _watch(self, ended: threading.Event, some: threading.Event) -> None:
-        while some.wait() and not ended.wait(WINDOW * 0.8):
-            if self._waiting and time.monotonic() - self._since >= WINDOW:
-                self.flush()
+        pause = WINDOW
+        while some.wait() and not ended.wait(pause):
+            pause = self._since + WINDOW - time.monotonic()
+            if pause <= 0:
+                if self._waiting:
+                    self.flush()
+                pause = WINDOW

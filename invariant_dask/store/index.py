@@ -11,7 +11,8 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -73,6 +74,22 @@ class _Connections:
         except BaseException:
             self.writer.close()
             raise
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Give a connection to read with: the writing one if it is free.
+
+        It knows what it wrote, while each commit makes the other one forget what it had read.
+        """
+        if self.write_lock.acquire(blocking=False):
+            lock, connection = self.write_lock, self.writer
+        else:
+            lock, connection = self.read_lock, self.reader
+            lock.acquire()
+        try:
+            yield connection
+        finally:
+            lock.release()
 
     def close(self) -> None:
         # A child process must not touch connections of its parent, not even to close them.
@@ -206,12 +223,12 @@ class Index:
 
     def _select(self, sql: str, values: Sequence[bytes]) -> list[tuple[Any, ...]]:
         """Run a query that ends in `IN`, for any number of values."""
-        connections, rows = self._open(), []
-        with self._errors, connections.read_lock:
+        rows = []
+        with self._errors, self._open().reading() as connection:
             for start in range(0, len(values), _CHUNK):
                 chunk = values[start : start + _CHUNK]
                 marks = ",".join("?" * len(chunk))
-                rows += connections.reader.execute(f"{sql} ({marks})", chunk).fetchall()
+                rows += connection.execute(f"{sql} ({marks})", chunk).fetchall()
         return rows
 
     def read(self, digests: Sequence[bytes], used_before: int) -> tuple[Payloads, list[bytes]]:
@@ -245,6 +262,12 @@ class Index:
         connections = self._open()
         with self._errors, connections.read_lock:
             return connections.reader.execute(sql, (op, limit)).fetchall()
+
+    def generation(self) -> int:
+        """Return a number that changes when another process commits."""
+        connections = self._open()
+        with self._errors, connections.write_lock:
+            return int(connections.writer.execute("PRAGMA data_version").fetchone()[0])
 
     def total_size(self) -> int:
         """Return the bytes of all entries and blobs."""

@@ -231,6 +231,9 @@ class MemoryStore(Store):
             doomed = [digest for digest, slot in self._slots.items() if slot.row.op == op]
             return sum(map(self._forget_slot, doomed))
 
+    def generation(self) -> int | None:
+        return 0
+
     def _recent(self, op: str, limit: int) -> list[tuple[bytes, bytes]]:
         with self._lock:
             self._expire()

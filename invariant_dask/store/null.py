@@ -47,6 +47,9 @@ class NullStore(Store):
     def _recent(self, op: str, limit: int) -> list[tuple[bytes, bytes]]:  # noqa: ARG002
         return []
 
+    def generation(self) -> int | None:
+        return 0
+
     def _read_blob(self, blob: BlobId, length: int) -> Buffer | None:  # noqa: ARG002
         return None
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from struct import Struct
 from struct import error as StructError
@@ -41,8 +42,10 @@ _RECORD_HEAD = Struct(">2sIBHI?IIQ")
 # Number of inputs, time of creation, length of the writer's name; then resolved digest, hash, the
 # inputs as pairs of planned digest and hash, the name.
 _PLANNED_HEAD = Struct(">2sIQI")
-# Time taken, time of creation; lengths of op, node, run, writer, code.
-_ABOUT_HEAD = Struct(">QQIIIII")
+# Time taken, time of creation, length of node; then node, and what many records have in common:
+# lengths of op, run, writer, code, and the four.
+_ABOUT_HEAD = Struct(">QQI")
+_COMMON_HEAD = Struct(">IIII")
 _BLOB_PART = Struct(">32sQ")
 _BODY = DIGEST_SIZE
 _HEX_DIGEST = re.compile(r"(?:^|[^0-9a-f])([0-9a-f]{64})$")
@@ -77,9 +80,9 @@ class About(NamedTuple):
     def to_bytes(self) -> bytes:
         """Return the encoding."""
         op, node, run, writer, nanoseconds, created, code = self
-        texts = [text.encode(errors="backslashreplace") for text in (op, node, run, writer, code)]
-        head = _ABOUT_HEAD.pack(nanoseconds, created, *map(len, texts))
-        return b"".join((head, *texts))
+        name = node.encode(errors="backslashreplace")
+        head = _ABOUT_HEAD.pack(nanoseconds, created, len(name))
+        return head + name + _common(op, run, writer, code)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> About:
@@ -91,8 +94,12 @@ class About(NamedTuple):
             If it is anything else.
         """
         try:
-            nanoseconds, created, *lengths = _ABOUT_HEAD.unpack_from(data)
-            texts, at = [], _ABOUT_HEAD.size
+            nanoseconds, created, length = _ABOUT_HEAD.unpack_from(data)
+            start = _ABOUT_HEAD.size
+            at = start + length
+            node = data[start:at].decode()
+            lengths = _COMMON_HEAD.unpack_from(data, at)
+            texts, at = [], at + _COMMON_HEAD.size
             for length in lengths:
                 texts.append(data[at : at + length].decode())
                 at += length
@@ -100,8 +107,14 @@ class About(NamedTuple):
             raise IntegrityError(f"what explains a record is not readable: {error}") from None
         if at != len(data):
             raise IntegrityError("what explains a record is cut off, or more follows it")
-        op, node, run, writer, code = texts
+        op, run, writer, code = texts
         return cls(op, node, run, writer, nanoseconds, created, code)
+
+
+@lru_cache(maxsize=1024)
+def _common(*texts: str) -> bytes:
+    encoded = [text.encode(errors="backslashreplace") for text in texts]
+    return b"".join((_COMMON_HEAD.pack(*map(len, encoded)), *encoded))
 
 
 class Record(NamedTuple):
@@ -148,9 +161,9 @@ class Record(NamedTuple):
             _RECORD, len(self.manifest), len(self.descriptor), len(kind), len(storage),
             self.storage is None, len(self.blobs), len(self.about_bytes), self.size,
         )  # fmt: skip
-        blobs = [_BLOB_PART.pack(*blob) for blob in self.blobs]
+        blobs = b"".join([_BLOB_PART.pack(*blob) for blob in self.blobs]) if self.blobs else b""
         body = b"".join((
-            head, self.manifest, self.descriptor, kind, storage, *blobs, self.about_bytes,
+            head, self.manifest, self.descriptor, kind, storage, blobs, self.about_bytes,
         ))  # fmt: skip
         return _checksum(self.resolved, body) + body
 
@@ -224,7 +237,7 @@ class PlannedEntry(NamedTuple):
     def to_bytes(self) -> bytes:
         """Return the entry: checksum and body."""
         planned, resolved, artifact, joined, writer, created = self
-        name = writer.encode()
+        name = writer.encode(errors="backslashreplace")
         head = _PLANNED_HEAD.pack(_PLANNED, len(joined) // 64, created, len(name))
         body = b"".join((head, resolved, artifact, joined, name))
         return _checksum(planned, body) + body
@@ -324,12 +337,13 @@ def kind_of(value: object) -> str:
 def planned_row(
     planned: PlannedDigest,
     record: Record,
+    artifact: ArtifactHash,
     inputs: Sequence[tuple[PlannedDigest, ArtifactHash]],
     about: About,
 ) -> EntryRow:
     """Return the planned entry of a record as a row; `about` says who claims it, and when."""
     entry = PlannedEntry(
-        planned, record.resolved, record.hash, join_inputs(inputs), about.writer, about.created
+        planned, record.resolved, artifact, join_inputs(inputs), about.writer, about.created
     )
     return EntryRow(planned, entry.to_bytes(), about.op, about.created, record.resolved)
 

@@ -1,0 +1,222 @@
+"""Run a plan in this process without a Dask graph: in the calling thread, joined by others.
+
+Dask's local schedulers spend 30 to 130 microseconds a task; this takes a few. Steps come in the
+order of the program, which is depth first, so few artifacts are held at once. Further threads join
+while steps take long enough to be worth it: with steps of microseconds they would only fight for
+the interpreter's lock.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from functools import partial
+from heapq import heapify, heappop, heappush
+
+from invariant_dask.plan.plan import Decision
+from invariant_dask.runtime.code import CodeRef, local_reference
+from invariant_dask.runtime.graph import Work, running_after, spec_of
+from invariant_dask.runtime.handle import Handle, Outcome, Report
+from invariant_dask.runtime.known import Known
+from invariant_dask.runtime.produce import produce
+from invariant_dask.store.base import Store
+
+_LOOK_EVERY = (0.001, 0.005)
+_LONG = 0.0005
+_SHORT_IN_A_ROW = 20
+
+
+def run_here(work: Work, store: Store, report: Report | None, threads: int = 1) -> list[Handle]:
+    """Do what a plan leaves to do and return the handles that are wanted.
+
+    Parameters
+    ----------
+    work
+        What to do.
+    store
+        The store of `work.info`, open.
+    report
+        Told of each finished step, by one thread at a time.
+    threads
+        How many threads may be at work, the calling one included.
+
+    Raises
+    ------
+    OpError
+        Of the first step that failed; steps that already run in other threads are left to finish.
+    ArtifactLostError
+        If a stored input is gone.
+    """
+    loop = _Loop(work, store, report)
+    with store.grouping():
+        crew = _Crew(loop, threads - 1) if threads > 1 else None
+        try:
+            loop.work_here()
+        finally:
+            loop.ended = True
+            if crew is not None:
+                crew.dismiss()
+    return [loop.handles[index] for index in work.wanted]
+
+
+class _Loop:
+    def __init__(self, work: Work, store: Store, report: Report | None) -> None:
+        self.work = work
+        self.steps = work.plan.program.steps
+        self.store = store
+        self.report = report
+        self.report_lock = threading.Lock()
+        self.lock = threading.Lock()
+        self.changed = threading.Condition(self.lock)
+        self.idle = False  # whether the calling thread waits for others
+        self.codes: dict[int, CodeRef] = {}
+        self.moved = time.monotonic()
+        self.ended = False
+        self.error: BaseException | None = None
+        self.handles: dict[int, Handle] = {}
+        self._wire()
+        self.known = Known(work.plan, store)
+
+    def _wire(self) -> None:
+        run = self.work.plan.steps(Decision.RUN)
+        self.left = len(run)
+        self.waiting: dict[int, int] = {}  # how many steps a step still waits for
+        self.users: dict[int, list[int]] = {index: [] for index in run}
+        self.uses = dict.fromkeys(self.work.wanted, 1)  # how many still need a handle
+        for index in run:
+            step = self.steps[index]
+            for source in step.inputs:
+                self.uses[source] = self.uses.get(source, 0) + 1
+            needs = [source for source in step.inputs if source in self.users]
+            if step.after:
+                needs += running_after(self.work.plan, step)
+            for source in needs:
+                self.users[source].append(index)
+            self.waiting[index] = len(needs)
+        self.ready = [index for index in run if not self.waiting[index]]
+        heapify(self.ready)
+
+    def work_here(self) -> None:
+        """Work until all is done, waiting for others where nothing is ready."""
+        while self.left:
+            index = self.take()
+            while index is not None:
+                index = self.do(index)
+            with self.lock:
+                self.idle = True
+                while self.left and not self.ready and self.error is None:
+                    self.changed.wait()
+                self.idle = False
+            if self.error is not None:
+                raise self.error
+
+    def take(self) -> int | None:
+        """Return the first step that is ready, or None if none is."""
+        with self.lock:
+            return self._next()
+
+    def _next(self) -> int | None:
+        if not self.ready or self.ended or self.error is not None:
+            return None
+        self.moved = time.monotonic()
+        return heappop(self.ready)
+
+    def give_back(self, index: int) -> None:
+        """Leave a step that was taken to others."""
+        with self.lock:
+            heappush(self.ready, index)
+            self.changed.notify_all()
+
+    def do(self, index: int) -> int | None:
+        """Produce a step, make those ready that waited for nothing else, and take the next."""
+        try:
+            handle = self.produce(index)
+            if self.report is not None:
+                with self.report_lock:
+                    self.report(handle.planned.hex(), handle.outcome)
+        except BaseException as error:  # noqa: BLE001  raised again where the run was asked for
+            with self.lock:
+                self.error = self.error or error
+                self.changed.notify_all()
+            return None
+        with self.lock:
+            self.left -= 1
+            if self.uses.get(index):
+                self.handles[index] = handle
+            for user in self.users.pop(index):
+                self.waiting[user] -= 1
+                if not self.waiting[user]:
+                    heappush(self.ready, user)
+            for source in self.steps[index].inputs:
+                self.uses[source] -= 1
+                if not self.uses[source]:
+                    del self.handles[source]
+            if self.idle:
+                self.changed.notify_all()
+            return self._next()
+
+    def produce(self, index: int) -> Handle:
+        step = self.steps[index]
+        inputs = [self.handles.get(source) or self.stored(source) for source in step.inputs]
+        code = self.codes.get(id(step.bound))
+        if code is None:
+            code = self.codes[id(step.bound)] = local_reference(step.bound)
+        spec = spec_of(step, code, self.work.info, forced=index in self.work.forced)
+        handle = produce(spec, inputs, self.store, find=partial(self.known.find, code.name))
+        if handle.outcome.kind == "ran" and handle.record is not None:
+            self.known.made(handle.record.resolved)
+        return handle
+
+    def stored(self, index: int) -> Handle:
+        """Return the handle of a reused step; what is fetched through it is kept for all users."""
+        record = self.work.plan.found[index].record
+        handle = Handle(
+            self.steps[index].planned, record.descriptor, record.kind, record.size,
+            Outcome("stored"), self.work.info.store, record, keeps=True,
+        )  # fmt: skip
+        return self.handles.setdefault(index, handle)
+
+
+class _Crew:
+    """Threads that join a loop while its steps take long."""
+
+    def __init__(self, loop: _Loop, most: int) -> None:
+        self.loop = loop
+        self.most = most
+        self.helpers = 0
+        self.dismissed = threading.Event()
+        self.start(self.watch)
+
+    def start(self, what: object) -> None:
+        threading.Thread(target=what, name="invariant-dask-worker", daemon=True).start()  # type: ignore[arg-type]
+
+    def dismiss(self) -> None:
+        self.dismissed.set()
+
+    def watch(self) -> None:
+        """Send a helper when everybody is busy with something long and more is ready."""
+        least, longest = _LOOK_EVERY
+        pause = least
+        while not self.dismissed.wait(pause):
+            loop = self.loop
+            stuck = time.monotonic() - loop.moved >= _LONG
+            if loop.ready and stuck and self.helpers < self.most:
+                with loop.lock:
+                    self.helpers += 1
+                self.start(self.help)
+            pause = least if stuck else min(2 * pause, longest)
+
+    def help(self) -> None:
+        """Work while something is ready and takes long."""
+        short = 0
+        index = self.loop.take()
+        while index is not None:
+            start = time.monotonic()
+            following = self.loop.do(index)
+            short = short + 1 if time.monotonic() - start < _LONG else 0
+            if following is not None and short >= _SHORT_IN_A_ROW:
+                self.loop.give_back(following)
+                following = None
+            index = following
+        with self.loop.lock:
+            self.helpers -= 1
