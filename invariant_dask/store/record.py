@@ -9,19 +9,19 @@ layout version, so that an older reader never takes a newer entry for a damaged 
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from struct import Struct
-from struct import error as StructError
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from invariant_dask.core import encode as enc
-from invariant_dask.core import manifest as manifests
 from invariant_dask.core.decode import verify
 from invariant_dask.core.digest import (
     DIGEST_SIZE,
     DOMAIN_ENTRY,
+    DOMAIN_MANIFEST,
     ArtifactHash,
     BlobId,
     PlannedDigest,
@@ -103,7 +103,7 @@ class About(NamedTuple):
             for length in lengths:
                 texts.append(data[at : at + length].decode())
                 at += length
-        except (StructError, UnicodeDecodeError) as error:
+        except (struct.error, UnicodeDecodeError) as error:
             raise IntegrityError(f"what explains a record is not readable: {error}") from None
         if at != len(data):
             raise IntegrityError("what explains a record is cut off, or more follows it")
@@ -191,7 +191,7 @@ class Record(NamedTuple):
         about = data[at : (at := at + about_size)]
         if at != len(data):
             _refuse(digest, "its fields do not fill it")
-        if sha256(manifests.DOMAIN_MANIFEST + manifest).digest() != digest:
+        if sha256(DOMAIN_MANIFEST + manifest).digest() != digest:
             _refuse(digest, "its manifest has another digest")
         if not 0 < descriptor_size <= enc.DESCRIPTOR_LIMIT:
             _refuse(digest, "its descriptor is empty or too long")
@@ -203,7 +203,7 @@ class Record(NamedTuple):
         listed: tuple[tuple[BlobId, int], ...] = ()
         own = storage_size
         if count or outside:
-            listed = tuple(_BLOB_PART.iter_unpack(blobs))  # type: ignore[arg-type]
+            listed = tuple(_BLOB_PART.iter_unpack(blobs))
             _check_blobs(digest, listed)
             own = (storage_blob[1] if storage_blob else storage_size) + sum(n for _, n in listed)
         if own != size:
