@@ -38,11 +38,9 @@ def suspects(plan: Plan, ran: Collection[int]) -> list[int]:
 def used_hashes(plan: Plan) -> dict[int, ArtifactHash]:
     """Return the stable hashes of the stored artifacts that a plan hands out or computes with."""
     used = set(plan.loads) | set(plan.program.targets)
-    return {
-        index: plan.found[index].record.hash
-        for index in used
-        if plan.decisions[index] is Decision.REUSE
-    }
+    reused = ((i, plan.found[i]) for i in used if plan.decisions[i] is Decision.REUSE)
+    # A store answers by planned digest only if the entry and the record agree on the hash.
+    return {i: found.entry.hash if found.entry else found.record.hash for i, found in reused}
 
 
 def contradictions(
@@ -62,8 +60,12 @@ def contradictions(
     steps = plan.program.steps
     void = set()
     for index, entry in entries.items():
+        sources = steps[index].inputs
+        used = [steps[source].planned + hashes.get(source, b"") for source in sources]
+        if b"".join(used) == entry.joined:
+            continue  # the usual case: all inputs are in use, and the same as ever
         recorded = dict(entry.inputs)
-        for source in steps[index].inputs:
+        for source in sources:
             seen = hashes.get(source)
             if seen is not None and recorded.get(steps[source].planned, seen) != seen:
                 void.add(index)

@@ -23,7 +23,7 @@ from invariant_dask.plan.drift import find_drift
 from invariant_dask.plan.plan import Decision, Plan
 from invariant_dask.plan.program import Program
 from invariant_dask.runtime import code, graph, planner
-from invariant_dask.runtime.handle import Handle, Outcome
+from invariant_dask.runtime.handle import Handle, Outcome, decode_artifact
 from invariant_dask.runtime.produce import RunInfo
 from invariant_dask.runtime.run import Run
 from invariant_dask.runtime.schedulers import HEALTHY, GraphForgottenError, Scheduler
@@ -175,24 +175,27 @@ class Driver:
         """Fill in the values, or plan again if a stored one turned out to be gone."""
         values: dict[str, Any] = {}
         for node, index in zip(self.program.outputs, self.program.targets, strict=True):
-            handle = self.handles.get(index) or self.stored_handle(index)
+            handle = self.handles.get(index)
             try:
-                values[node] = handle.value(sealed=True)
+                if handle is not None:
+                    values[node] = handle.value(sealed=True)
+                else:
+                    values[node] = self.stored_value(index)
             except ArtifactLostError as error:
                 self.plan_around(error)
                 return
         self.run.values = values
 
-    def stored_handle(self, index: int) -> Handle:
-        step = self.program.steps[index]
+    def stored_value(self, index: int) -> Any:
         found = self.plan.found.get(index)
+        step = self.program.steps[index]
         if found is None:
             raise InternalError(f"node {step.node!r} was neither run nor found")
-        record = found.record
-        return Handle(
-            step.planned, record.descriptor, record.kind, record.size, Outcome("stored"),
-            self.store.ref(), record,
-        )  # fmt: skip
+        try:
+            storage, blobs = self.store.fetch(found.record)
+        except ArtifactLostError as error:
+            raise ArtifactLostError(digest=step.planned.hex(), reason=str(error)) from error
+        return decode_artifact(storage, blobs, sealed=True)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from dask._task_spec import GraphNode, Task, TaskRef
@@ -26,6 +27,7 @@ DaskGraph = dict[str, GraphNode]
 _NOT_IN_PREFIX = re.compile(r"[^A-Za-z0-9_:.]")
 
 
+@lru_cache(maxsize=4096)
 def prefix(op_name: str) -> str:
     """Return an op name as the dashboard can group by it: its first word, without dashes."""
     return _NOT_IN_PREFIX.sub("_", op_name)

@@ -102,9 +102,7 @@ class Handle:
         """Return the artifact as a value of the caller's own; `sealed` ones refuse to change."""
         handle = self.loaded()
         assert handle.storage is not None
-        if not handle.blobs:
-            return decode(handle.storage, sealed=sealed)
-        return decode(handle.storage, fetch=lambda blob, _length: handle.blobs[blob], sealed=sealed)
+        return decode_artifact(handle.storage, handle.blobs, sealed=sealed)
 
     def light(self) -> Handle:
         """Return the same handle without bytes, if they can be fetched again."""
@@ -128,6 +126,13 @@ class Handle:
             self.planned, self.descriptor, self.kind, self.size, self.outcome, self.store,
             self.record, self.storage, buffers, recipe,
         )  # fmt: skip
+
+
+def decode_artifact(storage: bytes, blobs: dict[BlobId, Buffer], *, sealed: bool = False) -> Any:
+    """Return the value of a storage form whose blobs are at hand."""
+    if not blobs:
+        return decode(storage, sealed=sealed)
+    return decode(storage, fetch=lambda blob, _length: blobs[blob], sealed=sealed)
 
 
 def _receive(*fields: Any) -> Handle:

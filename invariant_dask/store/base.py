@@ -126,9 +126,10 @@ class Store(Backend):
         return found
 
     def _with_blobs(self, found: dict[bytes, Found]) -> dict[bytes, Found]:
-        parts = {part for each in found.values() for part in each.record.parts}
-        if not parts:
+        larger = [each.record for each in found.values() if not each.record.is_inline]
+        if not larger:
             return found
+        parts = {part for record in larger for part in record.parts}
         there = self._has_blobs(parts)
         return {
             digest: each
@@ -286,6 +287,11 @@ class Store(Backend):
             If verifying it takes a type that is not registered here.
         """
         storage = record.storage
+        if storage is not None and record.is_plain:
+            with self._counts_lock:
+                self._counts["fetches"] += 1
+                self._counts["bytes_read"] += record.size
+            return storage, {}
         if storage is None:
             assert record.storage_blob is not None
             data = self._fetch_blob(record, *record.storage_blob)

@@ -147,6 +147,16 @@ class Record(NamedTuple):
         return About.from_bytes(self.about_bytes)
 
     @property
+    def is_inline(self) -> bool:
+        """Whether the whole artifact is in here."""
+        return self.storage is not None and not self.blobs
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether storage form and descriptor are the same bytes: checked one, checked both."""
+        return self.storage == self.descriptor and not self.blobs and _whole(self.descriptor)
+
+    @property
     def parts(self) -> tuple[tuple[BlobId, int], ...]:
         """All blobs with their lengths."""
         return self.blobs if self.storage_blob is None else (self.storage_blob, *self.blobs)
@@ -301,8 +311,6 @@ def check_artifact(record: Record, storage: bytes, blobs: Mapping[BlobId, Buffer
     UnknownTypeError
         If telling takes a type that is not registered in this process.
     """
-    if storage == record.descriptor and not record.blobs and _whole(storage):
-        return
     # Where both forms of a value are the same bytes, which is nearly always, hashing is enough;
     # but the storage form must refer to exactly the blobs that the record lists.
     if (
