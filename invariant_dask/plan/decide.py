@@ -31,6 +31,10 @@ class Hit(Protocol):
     def record(self) -> HasDescriptor: ...
 
 
+class ResolvedBatch(list[bytes]):
+    """A batch of resolved digests; other batches are of planned ones."""
+
+
 Answers = Mapping[bytes, Hit]
 Questions = Generator[list[bytes], Answers, Plan]
 
@@ -86,7 +90,9 @@ class _Search:
         self.probed: set[int] = set()
         self.missed: set[int] = set()
         # Steps that must not be believed by planned digest.
-        self.blocked = forced | void | program.descendants(forced | void)
+        self.blocked = forced | void
+        if self.blocked:
+            self.blocked |= program.descendants(self.blocked)
 
     def downwards(self) -> Generator[list[bytes], Answers, None]:
         """Look up planned digests from the outputs on, descending into misses only."""
@@ -133,34 +139,41 @@ class _Search:
 
     def forwards(self) -> Generator[list[bytes], Answers, None]:
         """Resolve missed steps whose inputs are stored, and look them up by resolved digest."""
+        found = self.found
         users: dict[int, list[int]] = {}
-        for index in self.missed:
-            for source in self.steps[index].inputs:
+        unknown: dict[int, int] = {}  # how many inputs of a step are not known to be stored
+        candidates = []
+        for index in sorted(filter(self.may_resolve, self.missed)):
+            sources = [source for source in self.steps[index].inputs if source not in found]
+            for source in sources:
                 users.setdefault(source, []).append(index)
-        candidates = sorted(self.missed)
+            unknown[index] = len(sources)
+            if not sources:
+                candidates.append(index)
         while candidates:
             asked: dict[bytes, list[int]] = {}
             for index in candidates:
-                if self.may_resolve(index):
-                    asked.setdefault(self.resolve(index), []).append(index)
-            answers = (yield list(asked)) if asked else {}
-            fresh = [index for digest in answers for index in asked.get(digest, ())]
+                asked.setdefault(self.resolve(index), []).append(index)
+            answers = yield ResolvedBatch(asked)
+            candidates = []
             for digest, hit in answers.items():
                 for index in asked.get(digest, ()):
-                    self.found[index] = hit
+                    found[index] = hit
                     self.by_resolved.add(index)
-                    self.missed.discard(index)
-            candidates = sorted({user for index in fresh for user in users.get(index, ())})
+                    for user in users.get(index, ()):
+                        unknown[user] -= 1
+                        if not unknown[user]:
+                            candidates.append(user)
+        self.missed -= self.by_resolved
 
     def may_resolve(self, index: int) -> bool:
+        """Return whether a missed step may be found by its resolved digest."""
         step = self.steps[index]
-        return (
-            index in self.missed
-            and not (step.settled and index not in self.blocked)
-            and not step.private
-            and index not in self.forced
-            and step.planned not in self.lost
-            and all(source in self.found for source in step.inputs)
+        return not (
+            (step.settled and index not in self.blocked)  # the same digest missed already
+            or step.private
+            or index in self.forced
+            or step.planned in self.lost
         )
 
     def resolve(self, index: int) -> bytes:

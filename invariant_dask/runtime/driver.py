@@ -24,6 +24,7 @@ from invariant_dask.plan.plan import Decision, Plan
 from invariant_dask.plan.program import Program
 from invariant_dask.runtime import code, graph, planner
 from invariant_dask.runtime.handle import Handle, Outcome, decode_artifact
+from invariant_dask.runtime.known import Known
 from invariant_dask.runtime.produce import RunInfo
 from invariant_dask.runtime.run import Run
 from invariant_dask.runtime.schedulers import HEALTHY, GraphForgottenError, Scheduler
@@ -33,6 +34,8 @@ ATTEMPTS = 3
 """How often a run is planned, if keys it relies on keep being forgotten."""
 
 logger = logging.getLogger("invariant_dask.runtime")
+
+_FOLLOWERS = 4
 
 MAX_LOSSES = 30
 """How many artifacts may go away during one run."""
@@ -70,6 +73,7 @@ class Driver:
         self.deaf = False
         self.losses = 0
         self.forgotten = 0
+        self.known: Known | None = None
 
     @property
     def finished(self) -> bool:
@@ -83,9 +87,12 @@ class Driver:
             self.read_outputs()
 
     def make_plan(self) -> None:
+        if self.known is not None:
+            self.known.accept()
         plan, self.void = planner.make_plan(
-            self.program, self.store, forced=self.forced, void=self.void, lost=self.lost
-        )
+            self.program, self.store,
+            forced=self.forced, void=self.void, lost=self.lost, known=self.known,
+        )  # fmt: skip
         if self.progress is not None:
             planner.add_causes(plan, self.store)
         if not self.run.plans:
@@ -104,7 +111,11 @@ class Driver:
                 self.read_outputs()
                 continue
             try:
-                self.submit(scheduler)
+                first = self.first_slice()
+                self.submit(scheduler, first)
+                if first:
+                    self.make_plan()
+                    continue
             except (ArtifactLostError, GraphForgottenError) as error:
                 self.plan_around(error)
                 continue
@@ -131,7 +142,30 @@ class Driver:
                 raise SchedulerError(msg) from error
         self.make_plan()
 
-    def submit(self, scheduler: Scheduler) -> None:
+    def first_slice(self) -> list[int]:
+        """Return the steps to run before all else, if what follows may turn out to be stored.
+
+        A step that gives what it gave before makes all that follows it reusable; with everything
+        submitted at once, each step would find that out by itself. The rest waits for the slice,
+        so this is done once a run, for few steps with many followers, whose ops have a history.
+        """
+        special = self.forced or self.void or self.lost or self.program.has_private
+        if self.known is not None or special:
+            return []
+        run = self.plan.steps(Decision.RUN)
+        running, steps = set(run), self.program.steps
+        first = [index for index in run if running.isdisjoint(steps[index].needs)]
+        following = len(run) - len(first)
+        if following < _FOLLOWERS * len(first):
+            return []
+        running.difference_update(first)
+        self.known = Known(self.program, running, self.store)
+        if len(self.known.rows) * 2 < following:
+            return []
+        self.known.missed = {steps[index].planned for index in running}
+        return first
+
+    def submit(self, scheduler: Scheduler, only: list[int]) -> None:
         plan = self.plan
         keys = graph.Keys(self.program, getattr(scheduler, "salt", b""))
         must_run = plan.steps(Decision.RUN)
@@ -148,13 +182,15 @@ class Driver:
         running = (i for i in self.program.targets if plan.decisions[i] is Decision.RUN)
         work = graph.Work(
             plan, keys, RunInfo(self.store.ref(), self.run.id, writer()),
-            wanted=list(dict.fromkeys(running)), forced=self.forced, known=known,
+            wanted=only or list(dict.fromkeys(running)), whole=not only,
+            forced=self.forced, known=known,
             reports=self.progress is not None and scheduler.reports_by_event,
         )  # fmt: skip
         report = self.report if self.progress is not None else None
         with _own_names(self.program):
             handles = scheduler.execute(work, report)
-        self.handles = dict(zip(work.wanted, handles, strict=True))
+        if not only:
+            self.handles = dict(zip(work.wanted, handles, strict=True))
 
     def report(self, digest: str, outcome: Outcome, run: str | None = None) -> None:
         if run is not None and run != self.run.id:

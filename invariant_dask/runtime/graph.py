@@ -103,31 +103,45 @@ class Work:
     keys: Keys
     info: RunInfo
     wanted: Sequence[int]
-    """The steps whose handles are asked for; all of them run."""
+    """The steps to run, with all that they need; their handles are asked for."""
     forced: Collection[int] = ()
     """Steps that must not look at the store."""
     known: Collection[str] = ()
     """Keys the scheduler already holds; they are left out, with what only they need."""
     reports: bool = False
     """Whether tasks announce their outcome."""
+    whole: bool = True
+    """Whether this is all that the plan has to run. If not, nothing need be brought back."""
 
     @property
     def wanted_keys(self) -> list[str]:
         """The keys whose handles are asked for."""
         return [self.keys.of(index) for index in self.wanted]
 
+    def running(self) -> list[int]:
+        """Return the steps that run, in topological order."""
+        plan = self.plan
+        run = plan.steps(Decision.RUN)
+        if self.whole:
+            return run
+        needed = set(self.wanted)
+        for index in reversed(run):
+            if index in needed:
+                needed.update(plan.program.steps[index].needs)
+        return [index for index in run if index in needed]
+
     @property
     def hints(self) -> dict[str, dict[str, Any]]:
         """The hints of what runs, by key, where there are any."""
         steps = self.plan.program.steps
-        running = (index for index in self.plan.steps(Decision.RUN) if steps[index].hints)
+        running = (index for index in self.running() if steps[index].hints)
         return {self.keys.of(index): dict(steps[index].hints or {}) for index in running}
 
     def dask_graph(self) -> DaskGraph:
         """Return the graph of what must run, with loaders for what is stored and needed."""
         plan, keys = self.plan, self.keys
         graph: DaskGraph = {}
-        stack = [i for i in plan.program.targets if plan.decisions[i] is Decision.RUN]
+        stack = list(self.wanted)
         done: set[int] = set()
         while stack:
             index = stack.pop()

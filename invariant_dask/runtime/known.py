@@ -1,15 +1,16 @@
 """What a run knows to be stored or not, so that it need not ask the store for each step.
 
-Before a run, the stored records of the ops that will run are read in one go, if they are few. A
-resolved digest that is not among them is not stored, until somebody else writes.
+The stored records of the ops that matter are read in one go, if they are few. A resolved digest
+that is not among them is not stored, until somebody else writes.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterable
 
-from invariant_dask.plan.plan import Decision, Plan
+from invariant_dask.plan.program import Program
 from invariant_dask.store.base import Store
 from invariant_dask.store.record import Found
 
@@ -18,59 +19,74 @@ FRESH = 0.1
 
 _AT_LEAST = 64
 _PER_STEP = 2
+_MOST = 100_000
 
 
 class Known:
-    """The stored records of the ops of a run.
+    """The latest stored records of the ops of some steps.
 
     Parameters
     ----------
-    plan
-        What will run.
+    program
+        What the steps belong to.
+    steps
+        The steps that may ask.
     store
         Where to look. What other threads of this process publish is noticed at once.
     """
 
-    def __init__(self, plan: Plan, store: Store) -> None:
+    def __init__(self, program: Program, steps: Iterable[int], store: Store) -> None:
         self.store = store
-        self.puts = store.puts
         self.own = 0
         self.mine: set[bytes] = set()
-        self.since = time.monotonic()
-        self.generation = store.generation()
         self.rows: dict[bytes, bytes] = {}
-        self.complete: set[str] = set()
+        self.missed: set[bytes] = set()
+        """Planned digests that were looked up in vain before."""
+        self.complete = False
+        self.accept()
         if self.generation is None:
             return
-        steps = plan.program.steps
-        for op, count in Counter(steps[i].bound.op.name for i in plan.steps(Decision.RUN)).items():
-            limit = _PER_STEP * count + _AT_LEAST
+        self.complete = True
+        ops = Counter(program.steps[index].bound.op.name for index in steps)
+        for op, count in ops.items():
+            limit = min(_PER_STEP * count + _AT_LEAST, _MOST)
             rows = store.rows_of(op, limit)
-            if len(rows) < limit:
-                self.rows.update(rows)
-                self.complete.add(op)
+            self.rows.update(rows)
+            self.complete &= len(rows) < limit
+
+    def accept(self) -> None:
+        """Take what was published until now as known; what is new among it is not found here."""
+        self.since = time.monotonic()
+        self.puts = self.store.puts - self.own
+        self.generation = self.store.generation()
 
     def made(self, resolved: bytes) -> None:
         """Take note that this run published an artifact."""
         self.own += 1
         self.mine.add(resolved)
 
-    def find(self, op: str, resolved: bytes) -> Found | None:
+    def find(self, resolved: bytes) -> Found | None:
         """Return what is stored under the resolved digest of a step, asking only if need be."""
-        if op not in self.complete or resolved in self.mine or not self.fresh():
-            return self.store.lookup([resolved]).get(resolved)
+        if resolved in self.mine or not self.fresh():
+            return self.ask(resolved)
         data = self.rows.get(resolved)
-        return None if data is None else self.store.found_in(resolved, data)
+        if data is not None:
+            return self.store.found_in(resolved, data)
+        return None if self.complete else self.ask(resolved)
+
+    def ask(self, resolved: bytes) -> Found | None:
+        """Return what is stored under a resolved digest now."""
+        return self.store.lookup([resolved]).get(resolved)
 
     def fresh(self) -> bool:
         """Return whether nobody else wrote, as far as we know."""
-        if self.store.puts - self.own != self.puts:
-            self.complete.clear()
+        if self.generation is None or self.store.puts - self.own != self.puts:
+            self.generation = None
             return False
         now = time.monotonic()
         if now - self.since >= FRESH:
             self.since = now
             if self.store.generation() != self.generation:
-                self.complete.clear()
+                self.generation = None
                 return False
         return True

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import threading
 import time
-from functools import partial
 from heapq import heapify, heappop, heappush
 
-from invariant_dask.plan.plan import Decision
 from invariant_dask.runtime.code import CodeRef, local_reference
 from invariant_dask.runtime.graph import Work, running_after, spec_of
 from invariant_dask.runtime.handle import Handle, Outcome, Report
@@ -75,10 +73,10 @@ class _Loop:
         self.error: BaseException | None = None
         self.handles: dict[int, Handle] = {}
         self._wire()
-        self.known = Known(work.plan, store)
+        self.known = Known(work.plan.program, self.waiting, store)
 
     def _wire(self) -> None:
-        run = self.work.plan.steps(Decision.RUN)
+        run = self.work.running()
         self.left = len(run)
         self.waiting: dict[int, int] = {}  # how many steps a step still waits for
         self.users: dict[int, list[int]] = {index: [] for index in run}
@@ -162,7 +160,7 @@ class _Loop:
         if code is None:
             code = self.codes[id(step.bound)] = local_reference(step.bound)
         spec = spec_of(step, code, self.work.info, forced=index in self.work.forced)
-        handle = produce(spec, inputs, self.store, find=partial(self.known.find, code.name))
+        handle = produce(spec, inputs, self.store, find=self.known.find)
         if handle.outcome.kind == "ran" and handle.record is not None:
             self.known.made(handle.record.resolved)
         return handle

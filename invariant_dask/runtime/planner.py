@@ -7,11 +7,14 @@ from collections.abc import Collection
 from invariant_dask.core.digest import ArtifactHash
 from invariant_dask.errors import InternalError
 from invariant_dask.plan import coherence
-from invariant_dask.plan.decide import decide
+from invariant_dask.plan.decide import ResolvedBatch, decide
 from invariant_dask.plan.explain import explain
 from invariant_dask.plan.plan import Decision, Plan
 from invariant_dask.plan.program import Program
+from invariant_dask.runtime.known import Known
 from invariant_dask.store.base import Store
+
+_ROUNDS = 4
 
 
 def make_plan(
@@ -21,6 +24,7 @@ def make_plan(
     forced: Collection[int] = (),
     void: Collection[int] = (),
     lost: Collection[bytes] = (),
+    known: Known | None = None,
 ) -> tuple[Plan, set[int]]:
     """Return a plan, and the steps whose planned entries were found to be void.
 
@@ -32,10 +36,12 @@ def make_plan(
         Where to look.
     forced, void, lost
         As for `plan.decide.decide`.
+    known
+        Stored records that were read already.
     """
     distrusted = set(void)
     while True:
-        plan = _ask(program, store, forced, distrusted, lost)
+        plan = _ask(program, store, forced, distrusted, lost, known)
         entries = {
             index: plan.found[index].entry
             for index in plan.steps(Decision.REUSE)
@@ -53,12 +59,26 @@ def _ask(
     forced: Collection[int],
     void: Collection[int],
     lost: Collection[bytes],
+    known: Known | None,
 ) -> Plan:
     questions = decide(program, forced=forced, void=void, lost=lost)
+    rounds = 0
     try:
         batch = next(questions)
         while True:
-            batch = questions.send(store.lookup(batch))
+            if not isinstance(batch, ResolvedBatch):
+                missed = known.missed if known else ()
+                batch = questions.send(store.lookup(d for d in batch if d not in missed))
+                continue
+            rounds += 1
+            if known is None and rounds > _ROUNDS:
+                # One stored result leads to the next: reading ahead beats asking one by one.
+                known = Known(program, range(len(program.steps)), store)
+            if known is None:
+                batch = questions.send(store.lookup(batch))
+            else:
+                answers = ((digest, known.find(digest)) for digest in batch)
+                batch = questions.send({digest: found for digest, found in answers if found})
     except StopIteration as done:
         plan = done.value
         if not isinstance(plan, Plan):
@@ -67,9 +87,14 @@ def _ask(
 
 
 def claim_resolved(plan: Plan, store: Store, writer: str) -> None:
-    """Write the planned entries of steps that were found by resolved digest."""
+    """Write the planned entries of what is reused and was found by resolved digest.
+
+    Steps that were only walked through on the way get none: they would cost more than they save.
+    """
     steps = plan.program.steps
     for index in plan.by_resolved:
+        if plan.decisions[index] is not Decision.REUSE:
+            continue
         inputs = [
             (steps[source].planned, plan.found[source].record.hash)
             for source in steps[index].inputs

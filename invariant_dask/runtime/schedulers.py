@@ -133,6 +133,7 @@ class ClusterScheduler:
         self.owned = owned
         self.salt = b""
         self._erred: list[str] = []
+        self._kept: list[Any] = []
 
     def prepare(self, store: Store) -> None:
         """Check that workers see the store, and keep off the keys of those who use another."""
@@ -150,6 +151,7 @@ class ClusterScheduler:
         return {key: state for key, state in states.items() if state is not None}
 
     def execute(self, work: Work, report: Report | None) -> list[Handle]:
+        import distributed
         from dask._expr import LLGExpr
         from distributed.client import FutureCancelledError
 
@@ -167,6 +169,13 @@ class ClusterScheduler:
                     # A KeyError: everybody let go of it meanwhile, so it is new and runs anyway.
                     with suppress(KeyError):
                         self.client.retry(again)
+                if not work.whole:
+                    # Kept until the end of the run: what follows uses them where they are.
+                    self._kept += futures
+                    distributed.wait(futures)
+                    failed = [future for future in futures if future.status != "finished"]
+                    self.client.gather(failed)
+                    return []
                 return list(self.client.gather(futures))
         except FutureCancelledError as error:
             if "lost dependencies" in str(error):
@@ -175,10 +184,15 @@ class ClusterScheduler:
             raise SchedulerError(msg) from error
         finally:
             # A future left alive would pin the key in this client's eyes as cancelled.
-            for future in futures:
-                future.release()
+            if work.whole:
+                self._release(futures)
+
+    def _release(self, futures: list[Any]) -> None:
+        for future in futures:
+            future.release()
 
     def close(self) -> None:
+        self._release(self._kept)
         if self.owned:
             self.client.close()
 

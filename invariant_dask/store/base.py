@@ -96,8 +96,14 @@ class Store(Backend):
 
     def found_in(self, digest: bytes, data: bytes) -> Found | None:
         """Return the record in `data`, unless it is damaged or its blobs are gone."""
-        found = self._with_blobs(self._resolve([digest], {digest: data})).get(digest)
-        self._count(hits=int(found is not None), misses=int(found is None))
+        entry = self._parse({digest: data}).get(digest)
+        if type(entry) is not Record:
+            return None
+        found = Found(entry, None)
+        if not entry.is_inline and not self._with_blobs({digest: found}):
+            return None
+        with self._counts_lock:
+            self._counts["hits"] += 1
         return found
 
     def exists(self, digest: bytes) -> bool:
