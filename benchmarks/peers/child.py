@@ -18,7 +18,7 @@ def answer(job: dict[str, Any]) -> dict[str, Any]:
     """Run a job and return what is to be printed."""
     peer = everyone()[job["peer"]]
     if absent := peer.absent():
-        return {"absent": absent}
+        return {"problem": f"absent: {absent}"}
     nodes = shape_of(job["shape"], job["nodes"])
     state = Path(job["state"])
     if peer.keeps == "memory" and job["mode"] != "cold":
@@ -28,7 +28,7 @@ def answer(job: dict[str, Any]) -> dict[str, Any]:
     try:
         measured = peer.run(nodes, state, job["mode"] == "all")
     except RecursionError:
-        return {"cannot": "it recurses, and the graph is too deep"}
+        return {"problem": "it recurses, and the graph is too deep"}
     return {
         "seconds": measured.seconds, "values": measured.values, "parts": measured.parts,
         "inside": measured.inside, "counts": measured.counts,

@@ -56,9 +56,9 @@ def run(nodes: Nodes, state: Path, every: bool, keeps: str) -> Measured:
 
 
 PEERS = (
-    Peer("invariant-core, disk", partial(run, keeps="disk"), "invariant-core", "invariant"),
+    Peer("invariant-core/disk", partial(run, keeps="disk"), "invariant-core", "invariant"),
     Peer(
-        "invariant-core, memory", partial(run, keeps="memory"), "invariant-core", "invariant",
+        "invariant-core/memory", partial(run, keeps="memory"), "invariant-core", "invariant",
         keeps="memory",
     ),
 )  # fmt: skip

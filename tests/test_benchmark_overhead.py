@@ -1,0 +1,95 @@
+"""The overhead benchmark runs, checks what it measures, and says what it could not measure."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from benchmarks import overhead
+from benchmarks.peers import child
+from benchmarks.peers.everyone import BASELINE, everyone
+from benchmarks.peers.peer import MODES, Measured, Peer
+from benchmarks.peers.rounds import Cell, Settings, expected_values, measure, take
+from benchmarks.peers.shapes import SHAPES, changed, evaluate, shape_of
+from benchmarks.peers.tables import show
+
+
+def shown(cells: list[Cell]) -> str:
+    console = Console(file=io.StringIO(), width=300)
+    show(cells, console)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("count", [1, 2, 9, 250])
+def test_shapes_name_inputs_before_nodes_and_have_one_output(shape, count) -> None:
+    nodes = shape_of(shape, count)
+    assert all(source < i for i, (_, inputs) in enumerate(nodes) for source in inputs)
+    used = {source for _, inputs in nodes for source in inputs}
+    assert used == set(range(len(nodes) - 1))
+    values = evaluate(nodes)
+    assert len(set(values)) == len(values)
+    assert evaluate(changed(nodes))[-1] != values[-1]
+
+
+def test_installed_peers_are_right_in_every_mode(tmp_path) -> None:
+    """The peers in need of no more than the package, run in this process."""
+    for name in ("ours/disk", "ours/memory", "ours/threads", "dask.get", "dask.threaded.get"):
+        state = tmp_path / name.replace("/", "-")
+        state.mkdir()
+        for mode in MODES:
+            for shape in SHAPES:
+                job = {"peer": name, "shape": shape, "nodes": 30, "mode": mode, "state": state}
+                answer = child.answer(job)
+                assert answer["values"] == expected_values(shape_of(shape, 30), mode), job
+
+
+def test_a_table_is_printed_and_written(tmp_path, capsys) -> None:
+    file = tmp_path / "cells.json"
+    overhead.main(
+        ["--nodes", "20", "--shape", "fan", "--peer", "ours/disk,dask.get", "--repeat", "1",
+         "--json", str(file)],
+    )  # fmt: skip
+    printed = capsys.readouterr().out
+    assert "ours/disk" in printed
+    assert "WRONG" not in printed
+    written = json.loads(file.read_text())
+    assert written["machine"]["versions"]["dask"]
+    assert {(cell["peer"], cell["mode"]) for cell in written["cells"]} == {
+        (peer, mode) for peer in ("ours/disk", "dask.get") for mode in MODES
+    }
+    assert all(len(cell["seconds"]) == len(cell["ratios"]) == 1 for cell in written["cells"])
+    stored = next(c for c in written["cells"] if (c["peer"], c["mode"]) == ("ours/disk", "warm"))
+    assert stored["details"][0]["lookups"] == 1
+
+
+def test_a_wrong_answer_is_never_a_time() -> None:
+    cell = Cell("dask.get", "fan", 9, "cold", 9)
+    answer = {"seconds": 1.0, "values": [2], "parts": {}, "inside": {}, "counts": {}}
+    take(cell, answer, [3])
+    assert cell.seconds == []
+    assert "WRONG" in shown([cell])
+
+
+def test_what_is_not_there_is_said_to_be_absent() -> None:
+    peer = Peer("nobody", lambda *_: Measured([], {}), "nobody-at-all", "nobody_at_all")
+    assert "not installed" in peer.absent()
+    cells = measure(
+        [everyone()["graphchain"]], ["fan"], [9], ["cold"], Settings(repeat=1), lambda _: None
+    )
+    assert "absent" in cells[0].problem
+    assert "(1) absent" in shown(cells)
+
+
+def test_limits_are_said_with_their_reason() -> None:
+    cells = measure(
+        [everyone()["redun"]], ["chain"], [100_000], ["cold"], Settings(repeat=1), lambda _: None
+    )
+    assert "recursively" in cells[0].problem
+
+
+def test_the_baseline_is_a_peer() -> None:
+    assert everyone()[BASELINE].keeps == "nothing"
