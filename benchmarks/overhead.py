@@ -28,18 +28,20 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from benchmarks.peers.bars import BARS
 from benchmarks.peers.everyone import everyone
+from benchmarks.peers.lab import Bar, Lab
 from benchmarks.peers.peer import MODES, Peer
 from benchmarks.peers.rounds import Cell, Settings, measure
 from benchmarks.peers.shapes import SHAPES
-from benchmarks.peers.tables import show
+from benchmarks.peers.tables import show, show_bars
 
 HUGE = 50_000
 """Above this many nodes only those marked so are measured."""
@@ -57,6 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if progress.is_terminal:
             progress.print(text.ljust(60), end="\r", highlight=False, markup=False)
 
+    if options.bars is not None:
+        lab = Lab(settings, tell, options.full)
+        report_bars(list(_bars(lab, options.bars, console)), settings, options.json)
+        return
     cells: list[Cell] = []
     for count in options.nodes:
         peers = [peer for peer in options.peer if count <= HUGE or peer.name in HUGE_PEERS]
@@ -65,6 +71,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
         cells += new
         if options.json:
             options.json.write_text(json.dumps(report(cells, settings), indent=1))
+
+
+def _bars(lab: Lab, numbers: Sequence[int], console: Console) -> Iterator[Bar]:
+    """Measure the bars and print each as soon as it is known, then all of them together."""
+    found = []
+    for number in numbers:
+        measure_bar = BARS[number]
+        what = (measure_bar.__doc__ or "").splitlines()[0]
+        for bar in lab.bars(number, what, measure_bar):
+            console.print(
+                f"{bar.number}  {bar.what}: {bar.measured}", markup=False, highlight=False
+            )
+            found.append(bar)
+    show_bars(found, console)
+    yield from found
+
+
+def report_bars(bars: Sequence[Bar], settings: Settings, file: Path | None) -> None:
+    """Write the bars as JSON, if that was asked for."""
+    if file is not None:
+        told = {"machine": machine(), "settings": asdict(settings), "bars": list(map(asdict, bars))}
+        file.write_text(json.dumps(told, indent=1))
 
 
 def report(cells: Sequence[Cell], settings: Settings) -> dict[str, Any]:
@@ -108,6 +136,11 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--op-ms", type=float, default=0.0, help="CPU time of each op")
     result.add_argument("--timeout", type=float, default=300.0, help="seconds for one cell")
     result.add_argument("--graphchain-python", default="", metavar="PATH")
+    result.add_argument(
+        "--bars", type=_numbers, nargs="?", const=list(BARS), metavar="NUMBER,..",
+        help="measure what has to be reached instead: all of it, or these",
+    )  # fmt: skip
+    result.add_argument("--full", action="store_true", help="bars: also what takes long")
     result.add_argument("--json", type=Path, metavar="FILE")
     return result
 

@@ -183,6 +183,7 @@ def run_child(
     if not python:
         return {"problem": "absent: it needs an interpreter of its own (--graphchain-python)"}
     environment = {**os.environ, "PYTHONPATH": str(ROOT), VARIABLE: str(settings.op_ms)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or sources are compiled in every process
     try:
         done = subprocess.run(
             [python, "-m", module, json.dumps(job)],

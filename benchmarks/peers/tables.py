@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.peers.lab import Bar
 from benchmarks.peers.rounds import Cell
 
 TITLES = {
@@ -106,3 +107,13 @@ def run_seconds(cell: Cell) -> float | None:
     """Return what `.compute()` took beyond planning and making the Dask graph."""
     compute = cell.part("compute")
     return None if compute is None else compute - sum(cell.part(n) or 0 for n in ("plan", "build"))
+
+
+def show_bars(bars: Sequence[Bar], console: Console) -> None:
+    """Print what has to be reached, what was measured, and whether it is met."""
+    table = Table("", "what", "bar", "measured", "met")
+    words = {True: "[green]yes[/]", False: "[bold red]no[/]", None: ""}
+    for bar in bars:
+        known = words[bar.met] if bar.bar or bar.met is not None else ""
+        table.add_row(str(bar.number), bar.what, bar.bar, bar.measured, known)
+    console.print(table)
