@@ -43,10 +43,6 @@ from benchmarks.peers.rounds import Cell, Settings, measure
 from benchmarks.peers.shapes import SHAPES
 from benchmarks.peers.tables import show, show_bars
 
-HUGE = 50_000
-"""Above this many nodes only those marked so are measured."""
-HUGE_PEERS = {"ours/disk", "ours/memory", "ours/threads", "dask.get", "dask.threaded.get"}
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
@@ -65,8 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     cells: list[Cell] = []
     for count in options.nodes:
-        peers = [peer for peer in options.peer if count <= HUGE or peer.name in HUGE_PEERS]
-        new = measure(peers, options.shape, [count], options.modes, settings, tell)
+        new = measure(options.peer, options.shape, [count], options.modes, settings, tell)
         show(new, console)
         cells += new
         if options.json:

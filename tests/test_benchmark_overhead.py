@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 
 import pytest
 from rich.console import Console
 
 from benchmarks import overhead
-from benchmarks.peers import child
+from benchmarks.peers import bars, child, startup
 from benchmarks.peers.everyone import BASELINE, everyone
+from benchmarks.peers.lab import Bar, Lab, NoNumberError
 from benchmarks.peers.peer import MODES, Measured, Peer
 from benchmarks.peers.rounds import Cell, Settings, expected_values, measure, take
 from benchmarks.peers.shapes import SHAPES, changed, evaluate, shape_of
-from benchmarks.peers.tables import show
+from benchmarks.peers.tables import show, show_bars
 
 
 def shown(cells: list[Cell]) -> str:
@@ -63,7 +65,7 @@ def test_a_table_is_printed_and_written(tmp_path, capsys) -> None:
     }
     assert all(len(cell["seconds"]) == len(cell["ratios"]) == 1 for cell in written["cells"])
     stored = next(c for c in written["cells"] if (c["peer"], c["mode"]) == ("ours/disk", "warm"))
-    assert stored["details"][0]["lookups"] == 1
+    assert stored["details"][0]["digests asked"] == 1
 
 
 def test_a_wrong_answer_is_never_a_time() -> None:
@@ -93,3 +95,28 @@ def test_limits_are_said_with_their_reason() -> None:
 
 def test_the_baseline_is_a_peer() -> None:
     assert everyone()[BASELINE].keeps == "nothing"
+
+
+def test_bars_are_measured_and_compared(monkeypatch) -> None:
+    """On graphs so small that it does not matter which are met."""
+    monkeypatch.setattr(bars, "SMALL", 40)
+    monkeypatch.setattr(bars, "LARGE", 50)
+    monkeypatch.setattr(startup, "ROUNDS", 1)
+    lab = Lab(Settings(repeat=1), lambda _: None)
+    found = [bar for n in (1, 2, 5, 7) for bar in lab.bars(n, "", bars.BARS[n])]
+    assert {bar.number for bar in found} == {1, 2, 5, 7}
+    assert all(bar.met is not None for bar in found if bar.bar)
+    assert next(bar for bar in found if "look-ups" in bar.what).measured == "1"
+    console = Console(file=io.StringIO(), width=300)
+    show_bars(found, console)
+    assert "us/node" in console.file.getvalue()
+
+
+def test_a_bar_that_cannot_be_measured_is_not_met() -> None:
+    def fails(lab: Lab) -> Iterator[Bar]:
+        yield Bar(9, "first", "<= 1", "2", met=False)
+        raise NoNumberError("peer: WRONG")
+
+    found = list(Lab(Settings(), lambda _: None).bars(9, "a bar", fails))
+    assert [bar.measured for bar in found] == ["2", "peer: WRONG"]
+    assert [bar.met for bar in found] == [False, None]

@@ -85,8 +85,8 @@ def run_delayed(nodes: Nodes, _state: Path, every: bool) -> Measured:
 _DEEP = (2_000, "every call merges all graphs behind it, so time is quadratic in depth")
 
 PEERS = (
-    Peer("dask.get", run_sync, "dask", "dask", keeps="nothing"),
-    Peer("dask.threaded.get", run_threads, "dask", "dask", keeps="nothing"),
+    Peer("dask.get", run_sync, "dask", "dask", keeps="nothing", huge=True),
+    Peer("dask.threaded.get", run_threads, "dask", "dask", keeps="nothing", huge=True),
     Peer(
         "dask.delayed", run_delayed, "dask", "dask", keeps="nothing",
         limits={"chain": _DEEP, "diamond": (10_000, _DEEP[1]), "*": (10_000, "by choice")},

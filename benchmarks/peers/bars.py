@@ -72,7 +72,7 @@ def warm_one(lab: Lab) -> Iterator[Bar]:
         cells = [lab.cell("ours/disk", "fan", LARGE, "warm", state) for _ in lab.rounds]
     name = f"warm, one output of {LARGE:,}: "
     yield at_most(2, name + "all but compile", 0.1, median(map(after_compile, cells)), " s")
-    lookups = {cell.details[0]["lookups"] for cell in cells}
+    lookups = {cell.details[0]["digests asked"] for cell in cells}
     yield at_most(2, name + "look-ups", 1, max(lookups), "")
 
 
@@ -161,6 +161,8 @@ def cutoff(lab: Lab) -> Iterator[Bar]:
                 first, then = (lab.probe("cutoff", label=label, **job) for label in ("a", "b"))
             ratios.append(_both(then) / _both(first))
         more = f"; {digits(_both(then))} s, cold {digits(_both(first))} s"
+        if scheduler == "threads":
+            more += f"; {then['puts']} artifacts put"
         name = f"early cutoff, chain of {SMALL:,}, {scheduler}: to cold"
         yield at_most(8, name, 0.3, median(ratios), "x", more)
 

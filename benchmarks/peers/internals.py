@@ -17,8 +17,12 @@ ONCE_A_RUN = {
 }
 """Functions called about once in a run, by the stretch that they make up."""
 
-PUTS = ("publish",)
-"""Methods of a store that write artifacts, called from outside only."""
+OFTEN = {"puts": "publish", "asks": "lookup", "claims": "claim"}
+"""Methods of a store that a run calls, by the stretch that they make up.
+
+They lie within the stretches above; under threads their sum may exceed the time that passed. What
+they do in worker processes is not seen.
+"""
 
 
 @contextmanager
@@ -34,17 +38,17 @@ def measured(store: Any) -> Iterator[dict[str, float]]:
         seconds[stretch] = 0.0
         setattr(module, name, _timed(function, seconds, stretch))
         undo.append((module, name, function))
-    for name in PUTS:
+    for stretch, name in OFTEN.items():
         method = getattr(store, name, None)
         if method is not None:
-            seconds.setdefault("puts", 0.0)
-            setattr(store, name, _timed(method, seconds, "puts"))
+            seconds[stretch] = 0.0
+            setattr(store, name, _timed(method, seconds, stretch))
     try:
         yield seconds
     finally:
         for module, name, function in undo:
             setattr(module, name, function)
-        for name in PUTS:
+        for name in OFTEN.values():
             store.__dict__.pop(name, None)
 
 

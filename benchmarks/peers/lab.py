@@ -91,7 +91,7 @@ class Lab:
         try:
             yield from of(self)
         except NoNumberError as error:
-            yield Bar(number, what, "", str(error), None)
+            yield Bar(number, what, "", str(error), met=None)
 
 
 @contextmanager

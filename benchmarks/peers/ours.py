@@ -81,7 +81,7 @@ def run(nodes: Nodes, state: Path, every: bool, scheduler: str, keeps: str) -> M
         clock.lap("-")
         store.close()
         clock.lap("close")
-    counts = {"lookups": stats.hits + stats.misses, "put count": stats.puts}
+    counts = {"digests asked": stats.hits + stats.misses, "artifacts put": stats.puts}
     return Measured(values, clock.parts, ("describe", "-", "close"), dict(inside), counts)
 
 
@@ -91,9 +91,9 @@ def _peer(name: str, scheduler: str, keeps: str = "disk", **more: Any) -> Peer:
 
 
 PEERS = (
-    _peer("ours/disk", "sync"),
-    _peer("ours/memory", "sync", "memory"),
-    _peer("ours/threads", "threads"),
+    _peer("ours/disk", "sync", huge=True),
+    _peer("ours/memory", "sync", "memory", huge=True),
+    _peer("ours/threads", "threads", huge=True),
     _peer(
         "ours/cluster", "cluster",
         limits={"*": (10_000, "one to two milliseconds a task")},

@@ -36,6 +36,9 @@ class Measured:
         return sum(time for name, time in self.parts.items() if name not in self.outside)
 
 
+HUGE = 50_000
+"""Above this many nodes only some peers are measured."""
+
 Runner = Callable[[Nodes, Path, bool], Measured]
 """Evaluates a graph, with a folder that is kept between modes, and asks for one or every node."""
 
@@ -54,6 +57,8 @@ class Peer:
     """Where results outlast a run: on `disk`, in the `memory` of the process, or as `nothing`."""
     limits: dict[str, tuple[int, str]] = field(default_factory=dict)
     """The most nodes of a shape, `*` being any, and the reason."""
+    huge: bool = False
+    """Whether it is measured on huge graphs."""
     outside: bool = False
     """Whether it runs in an interpreter of its own."""
 
@@ -69,6 +74,8 @@ class Peer:
             most, reason = self.limits.get(name, (count, ""))
             if count > most:
                 return f"above {most:,} nodes: {reason}"
+        if count > HUGE and not self.huge:
+            return f"above {HUGE:,} nodes only this project and bare Dask are measured"
         return ""
 
 

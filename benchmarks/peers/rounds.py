@@ -101,7 +101,7 @@ def _measure_graph(
     nodes = shape_of(shape, count)
     table = {
         (peer.name, mode): Cell(
-            peer.name, shape, count, mode, len(nodes), peer.cannot(shape, count)
+            peer.name, shape, count, mode, len(nodes), _why_not(peer, shape, count, mode)
         )
         for peer in peers
         for mode in modes
@@ -119,6 +119,12 @@ def _measure_graph(
                         _give_up(table, peer.name, cell.problem)
                 _add_ratios(table, peers, mode, number)
     return list(table.values())
+
+
+def _why_not(peer: Peer, shape: str, count: int, mode: str) -> str:
+    if peer.keeps == "nothing" and mode != "cold" and peer.name != BASELINE:
+        return "nothing is stored, so this is as when cold"
+    return peer.cannot(shape, count)
 
 
 def expected_values(nodes: Nodes, mode: str) -> list[int]:

@@ -45,7 +45,7 @@ _RUN = (
     "from invariant_dask.cli import main\n"
     "try:\n    main()\nexcept SystemExit:\n    pass\n"
 )
-_ROUNDS = 7
+ROUNDS = 7
 """At least so many: these are short."""
 
 
@@ -64,7 +64,7 @@ def startup(lab: Lab) -> Iterator[Bar]:
         }
         times: dict[str, list[float]] = {name: [] for name in commands}
         # The first turn compiles modules, and stores the results.
-        for turn in range(max(_ROUNDS, lab.settings.repeat) + 1):
+        for turn in range(max(ROUNDS, lab.settings.repeat) + 1):
             for name, command in commands.items():
                 lab.progress(f"start-up {turn}: {name}")
                 start = time.perf_counter()

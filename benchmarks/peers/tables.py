@@ -16,7 +16,8 @@ TITLES = {
     "all": "warm, every node",
     "changed": "one leaf changed",
 }
-PARTS = ("describe", "open", "compile", "plan", "build", "run", "puts", "lookups", "put count")
+STRETCHES = ("describe", "open", "compile", "plan", "build", "run", "asks", "puts", "claims")
+COUNTS = ("digests asked", "artifacts put")
 
 
 class Notes:
@@ -71,9 +72,11 @@ def _text(cell: Cell, notes: Notes) -> str:
 
 def digits(number: float) -> str:
     """Return a number with about three digits."""
-    if number >= 100:
+    if number == int(number) or number >= 100:
         return f"{number:,.0f}"
-    return f"{number:.1f}" if number >= 10 else f"{number:.2f}"
+    if number >= 10:
+        return f"{number:.1f}"
+    return f"{number:.2f}" if number >= 1 else f"{number:.3f}"
 
 
 def _show_parts(cells: Sequence[Cell], count: int, console: Console) -> None:
@@ -82,23 +85,21 @@ def _show_parts(cells: Sequence[Cell], count: int, console: Console) -> None:
     if not rows:
         return
     title = (
-        f"{count:,} nodes: our own time, microseconds per node; describing the graph is not in "
-        "the total, puts are part of run"
+        f"{count:,} nodes: our own time, microseconds per node; total is open to run. Asking the "
+        "store is part of plan and run; putting and claiming, of run"
     )
     table = Table("", "mode", "shape", title=title, title_justify="left")
-    for name in (*PARTS, "total"):
+    for name in (*STRETCHES, "total", *COUNTS):
         table.add_column(name, justify="right")
     for cell in rows:
-        values = [_part(cell, name) for name in PARTS]
-        table.add_row(cell.peer, cell.mode, cell.shape, *values, digits(cell.micros))
+        stretches = [_stretch(cell, name) for name in STRETCHES]
+        counts = ["?" if cell.part(n) is None else f"{cell.part(n):,.0f}" for n in COUNTS]
+        table.add_row(cell.peer, cell.mode, cell.shape, *stretches, digits(cell.micros), *counts)
     console.print(table)
     console.print()
 
 
-def _part(cell: Cell, name: str) -> str:
-    if name in {"lookups", "put count"}:
-        value = cell.part(name)
-        return "?" if value is None else f"{value:,.0f}"
+def _stretch(cell: Cell, name: str) -> str:
     seconds = run_seconds(cell) if name == "run" else cell.part(name)
     return "?" if seconds is None else digits(seconds / cell.size * 1e6)
 
