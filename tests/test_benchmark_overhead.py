@@ -83,7 +83,7 @@ def test_what_is_not_there_is_said_to_be_absent() -> None:
         [everyone()["graphchain"]], ["fan"], [9], ["cold"], Settings(repeat=1), lambda _: None
     )
     assert "absent" in cells[0].problem
-    assert "(1) absent" in shown(cells)
+    assert "*1: absent" in shown(cells)
 
 
 def test_limits_are_said_with_their_reason() -> None:

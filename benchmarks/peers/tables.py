@@ -30,7 +30,7 @@ class Notes:
         """Return the mark of a reason."""
         if reason not in self.reasons:
             self.reasons.append(reason)
-        return f"- ({self.reasons.index(reason) + 1})"
+        return f"*{self.reasons.index(reason) + 1}"
 
 
 def show(cells: Sequence[Cell], console: Console) -> None:
@@ -55,7 +55,7 @@ def _show_peers(cells: Sequence[Cell], count: int, console: Console) -> None:
         table.add_row(peer, *[_text(found[peer, *column], notes) for column in columns])
     console.print(table)
     for number, reason in enumerate(notes.reasons, 1):
-        console.print(f"({number}) {reason}", markup=False, highlight=False)
+        console.print(f"*{number}: {reason}", markup=False, highlight=False)
     console.print()
 
 
