@@ -8,8 +8,9 @@ Each peer runs in each mode in a process of its own, on a folder that is kept fr
 `warm` and `all` (warm, with every node asked for) to `changed` (one leaf has another number).
 Imports and the start of clusters are not timed; what is, each module of `benchmarks.peers` says.
 What keeps results in memory only is run once in the same process before `warm`, `all` and
-`changed`. Every answer is checked against plain Python; a wrong one is printed as WRONG. Peers run
-with the settings that they have by default, but for what their modules say.
+`changed`. Describing the graph is not in the total of those that take a graph; for us, the second
+table shows it. Every answer is checked against plain Python; a wrong one is printed as WRONG. Peers
+run with the settings that they have by default, but for what their modules say.
 
 A peer that is not installed is shown as absent; `pip install -e '.[peers]'` installs all but
 graphchain, which needs Python 3.10 and an environment of its own:

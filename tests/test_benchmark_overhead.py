@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from benchmarks import overhead
-from benchmarks.peers import bars, child, startup
+from benchmarks.peers import bars, child, rounds, startup
+from benchmarks.peers import lab as lab_module
 from benchmarks.peers.everyone import BASELINE, everyone
 from benchmarks.peers.lab import Bar, Lab, NoNumberError
 from benchmarks.peers.peer import MODES, Measured, Peer
@@ -74,6 +75,32 @@ def test_a_wrong_answer_is_never_a_time() -> None:
     take(cell, answer, [3])
     assert cell.seconds == []
     assert "WRONG" in shown([cell])
+
+
+def test_a_peer_that_answers_wrongly_does_not_spoil_the_others(monkeypatch) -> None:
+    def answers(_module, job, _settings, **_options) -> dict[str, object]:
+        wrong = (job["peer"], job["mode"]) == ("diskcache.memoize", "changed")
+        values = expected_values(shape_of(job["shape"], job["nodes"]), job["mode"])
+        values = [0] if wrong else values
+        return {"seconds": 0.5, "values": values, "parts": {}, "inside": {}, "counts": {}}
+
+    monkeypatch.setattr(rounds, "run_child", answers)
+    peers = [everyone()[name] for name in ("dask.get", "diskcache.memoize")]
+    cells = measure(peers, ["fan"], [9], MODES, Settings(repeat=2), lambda _: None)
+    assert [(c.peer, c.mode) for c in cells if c.problem] == [("diskcache.memoize", "changed")]
+    assert all(c.ratios == [1.0, 1.0] for c in cells if not c.problem)
+    assert shown(cells).count("WRONG") == 1
+
+
+def test_a_bar_insists_on_everything_being_stored(monkeypatch) -> None:
+    def answers(_module, job, _settings, **_options) -> dict[str, object]:
+        values = expected_values(shape_of(job["shape"], job["nodes"]), job["mode"])
+        counts = {"artifacts put": 3}
+        return {"seconds": 0.5, "values": values, "parts": {}, "inside": {}, "counts": counts}
+
+    monkeypatch.setattr(lab_module, "run_child", answers)
+    with pytest.raises(NoNumberError, match="not every node was stored"):
+        Lab(Settings(), lambda _: None).fresh("ours/disk", "fan", 9)
 
 
 def test_what_is_not_there_is_said_to_be_absent() -> None:

@@ -50,7 +50,8 @@ def graphs(lab: Lab) -> Iterator[Bar]:
 
     name = f"{LARGE:,} nodes, worst shape: "
     value, shape = worst("compile")
-    yield at_most(1, name + "compile", 15, value, " us/node", shape)
+    described = f"{shape}; describing it {digits(worst('describe')[0])} before"
+    yield at_most(1, name + "compile", 15, value, " us/node", described)
     value, shape = worst("build")
     yield at_most(1, name + "Dask graph of a plan", 12, value, " us/node", shape)
     value, shape = worst("complete")

@@ -68,9 +68,20 @@ class Lab:
         return cell
 
     def fresh(self, peer: str, shape: str, count: int) -> Cell:
-        """Measure a peer with nothing stored."""
+        """Measure a peer with nothing stored; ours must have stored everything then.
+
+        Raises
+        ------
+        NoNumberError
+            If there is no number, or a node is not stored when another process asks for it.
+        """
         with folder() as state:
-            return self.cell(peer, shape, count, "cold", state)
+            cell = self.cell(peer, shape, count, "cold", state)
+            if peer.startswith("ours/"):
+                again = self.cell(peer, shape, count, "all", state)
+                if again.details[0]["artifacts put"]:
+                    raise NoNumberError(f"{peer}, {shape}: not every node was stored")
+            return cell
 
     def probe(self, probe: str, **job: Any) -> dict[str, Any]:
         """Measure something that no peer has.

@@ -26,7 +26,7 @@ class EnoughError(Exception):
 
 
 def submit(job: dict[str, Any]) -> dict[str, Any]:
-    """Return seconds of compiling, of what comes before a scheduler gets a graph, and the size."""
+    """Return seconds of each stretch until a scheduler gets a graph, and how large that is."""
     import distributed  # Dask imports it when it chooses a scheduler
 
     del distributed
@@ -37,11 +37,13 @@ def submit(job: dict[str, Any]) -> dict[str, Any]:
         clock.lap("submit")
         raise EnoughError
 
+    ours.ops()
     nodes = shape_of(job["shape"], job["nodes"])
-    graph = ours.graph_of(nodes)
     store = NullStore()
     output = [f"n{len(nodes) - 1}"]
     clock = Clock()
+    graph = ours.graph_of(nodes)
+    clock.lap("describe")
     compiled = compile(graph, output, store=store)
     clock.lap("compile")
     with internals.measured(store) as inside, suppress(EnoughError):
