@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     options = parser().parse_args(arguments)
     settings = Settings(options.repeat, options.op_ms, options.timeout, options.graphchain_python)
-    console = Console(width=None if sys.stdout.isatty() else 240)
+    console = Console(width=None if sys.stdout.isatty() else 260)
     progress = Console(stderr=True)
 
     def tell(text: str) -> None:
