@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.everyone import everyone
+from benchmarks.peers.everyone import BASELINE, everyone
 from benchmarks.peers.rounds import Cell, Progress, Settings, expected_values, run_child, take
 from benchmarks.peers.shapes import shape_of
 
@@ -29,6 +29,8 @@ class Bar:
     measured: str
     met: bool | None
     """None if it could not be measured."""
+    pace: float = 0.0
+    """Microseconds per node of bare Dask just before: how fast the machine was."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,10 @@ class Lab:
         if "problem" in answer:
             raise NoNumberError(f"{probe}: {answer['problem']}")
         return answer
+
+    def pace(self) -> float:
+        """Return microseconds per node of `dask.get` on a fan of 10,000."""
+        return self.fresh(BASELINE, "fan", 10_000).micros
 
     def bars(self, number: int, what: str, of: Callable[[Lab], Iterator[Bar]]) -> Iterator[Bar]:
         """Measure some bars; what goes wrong is one that is not met."""

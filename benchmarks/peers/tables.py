@@ -112,9 +112,9 @@ def run_seconds(cell: Cell) -> float | None:
 
 def show_bars(bars: Sequence[Bar], console: Console) -> None:
     """Print what has to be reached, what was measured, and whether it is met."""
-    table = Table("", "what", "bar", "measured", "met")
+    table = Table("", "what", "bar", "measured", "met", "pace")
     words = {True: "[green]yes[/]", False: "[bold red]no[/]", None: ""}
     for bar in bars:
         known = words[bar.met] if bar.bar or bar.met is not None else ""
-        table.add_row(str(bar.number), bar.what, bar.bar, bar.measured, known)
+        table.add_row(str(bar.number), bar.what, bar.bar, bar.measured, known, digits(bar.pace))
     console.print(table)
