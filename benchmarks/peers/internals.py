@@ -13,9 +13,12 @@ from typing import Any
 
 ONCE_A_RUN = {
     "plan": ("invariant_dask.runtime.planner", "make_plan"),
-    "build": ("invariant_dask.runtime.graph", "planned_graph"),
+    "build": ("invariant_dask.runtime.graph", "Work.dask_graph"),
 }
-"""Functions called about once in a run, by the stretch that they make up."""
+"""Functions and methods called about once in a run, by the stretch that they make up.
+
+There is no Dask graph where `sync` and `threads` are run without Dask's own schedulers.
+"""
 
 OFTEN = {"puts": "publish", "asks": "lookup", "claims": "claim"}
 """Methods of a store that a run calls, by the stretch that they make up.
@@ -30,14 +33,17 @@ def measured(store: Any) -> Iterator[dict[str, float]]:
     """Measure what happens within a block: seconds by stretch, filled in as it goes."""
     seconds: dict[str, float] = {}
     undo = []
-    for stretch, (module_name, name) in ONCE_A_RUN.items():
-        module = importlib.import_module(module_name)
-        function = getattr(module, name, None)
+    for stretch, (module, path) in ONCE_A_RUN.items():
+        *owners, name = path.split(".")
+        owner: Any = importlib.import_module(module)
+        for each in owners:
+            owner = getattr(owner, each, None)
+        function = getattr(owner, name, None)
         if function is None:
             continue
         seconds[stretch] = 0.0
-        setattr(module, name, _timed(function, seconds, stretch))
-        undo.append((module, name, function))
+        setattr(owner, name, _timed(function, seconds, stretch))
+        undo.append((owner, name, function))
     for stretch, name in OFTEN.items():
         method = getattr(store, name, None)
         if method is not None:
@@ -46,8 +52,8 @@ def measured(store: Any) -> Iterator[dict[str, float]]:
     try:
         yield seconds
     finally:
-        for module, name, function in undo:
-            setattr(module, name, function)
+        for owner, name, function in undo:
+            setattr(owner, name, function)
         for name in OFTEN.values():
             store.__dict__.pop(name, None)
 
