@@ -23,6 +23,7 @@ from invariant_dask.errors import SchedulerError, StoreNotSharedError
 from invariant_dask.runtime.graph import Work
 from invariant_dask.runtime.handle import Handle, Report
 from invariant_dask.runtime.loop import run_here
+from invariant_dask.runtime.task import settle
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -184,6 +185,8 @@ class ClusterScheduler:
             raise SchedulerError(msg) from error
         finally:
             # A future left alive would pin the key in this client's eyes as cancelled.
+            # Until then, what tasks published may be seen by their own worker only.
+            self.client.run(settle, work.info.store, on_error="ignore")
             if work.whole:
                 self._release(futures)
 
