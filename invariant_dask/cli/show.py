@@ -84,7 +84,7 @@ def live_progress() -> Iterator[Any]:
 
         def progress(plan: Plan, digest: str, outcome: Any) -> None:  # noqa: ARG001
             if not done:
-                bar.update(task, total=len(plan.steps(Decision.RUN)) + len(plan.loads))
+                bar.update(task, total=len(plan.run) + len(plan.loads))
             done.add(digest)
             bar.update(task, completed=len(done))
 

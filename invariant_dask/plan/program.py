@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 from invariant_dask.core import manifest
@@ -102,7 +103,7 @@ class Step:
         return ResolvedDigest(manifest.digest(self.manifest(inputs)))
 
 
-@dataclass(slots=True)
+@dataclass
 class Program:
     """A compiled graph. Steps only ever name steps before them."""
 
@@ -119,7 +120,7 @@ class Program:
         """Steps of the outputs, in the order they were asked for."""
         return tuple(self.index[node] for node in self.outputs)
 
-    @property
+    @cached_property
     def has_private(self) -> bool:
         """Whether any step is ephemeral."""
         return any(step.private for step in self.steps)

@@ -121,7 +121,7 @@ class Work:
     def running(self) -> list[int]:
         """Return the steps that run, in topological order."""
         plan = self.plan
-        run = plan.steps(Decision.RUN)
+        run = plan.run
         if self.whole:
             return run
         needed = set(self.wanted)
