@@ -45,7 +45,7 @@ FILES = {
     ],
     "plan": ["program", "plan", "coherence", "drift", "decide", "explain", "compile"],
     "runtime": [
-        "failures", "flight", "sealing", "handle", "code", "produce", "task", "graph", "sharing",
+        "collector", "failures", "flight", "sealing", "handle", "code", "produce", "task", "graph", "sharing",
         "known", "loop", "schedulers", "planner", "run", "driver",
     ],
 }  # fmt: skip

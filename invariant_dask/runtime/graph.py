@@ -18,7 +18,7 @@ from invariant_dask.core.digest import DOMAIN_SALT, sha256
 from invariant_dask.core.manifest import bundle_digest
 from invariant_dask.plan.plan import Decision, Plan
 from invariant_dask.plan.program import Program, Step
-from invariant_dask.runtime import code
+from invariant_dask.runtime import code, collector
 from invariant_dask.runtime.produce import Job, Jobs, RunInfo, Spec
 from invariant_dask.runtime.task import load_node, run_node, unwrap, unwrap_all
 
@@ -139,6 +139,10 @@ class Work:
 
     def dask_graph(self) -> DaskGraph:
         """Return the graph of what must run, with loaders for what is stored and needed."""
+        with collector.paused():
+            return self._dask_graph()
+
+    def _dask_graph(self) -> DaskGraph:
         plan, keys = self.plan, self.keys
         jobs = Jobs(code.reference, self.info, reports=self.reports)
         graph: DaskGraph = {}
