@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from invariant_dask.core import manifest as manifests
-from invariant_dask.core.decode import decode
+from invariant_dask.core.decode import Slots, decode
 from invariant_dask.core.digest import ArtifactHash, PlannedDigest, ResolvedDigest
 from invariant_dask.core.encode import Encoded, encode
 from invariant_dask.core.files import FileContent
@@ -252,12 +252,12 @@ def _arguments(spec: Spec, inputs: list[Handle], store: Store) -> dict[str, Any]
             arguments[name] = _decode(payload.storage, payload.blobs, (), file)
         else:
             assert isinstance(payload, Template)
-            slots = [handle.value() for handle in inputs]
+            slots = [handle.value for handle in inputs]
             arguments[name] = _decode(payload.storage, payload.blobs, slots, file)
     return arguments
 
 
-def _decode(storage: bytes, blobs: dict[Any, bytes], slots: Sequence[Any], file: Any) -> Any:
+def _decode(storage: bytes, blobs: dict[Any, bytes], slots: Slots, file: Any) -> Any:
     return decode(storage, fetch=lambda blob, _: blobs[blob], slots=slots, open_file=file)
 
 
