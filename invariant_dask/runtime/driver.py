@@ -97,8 +97,7 @@ class Driver:
     def finish(self, scheduler: Scheduler) -> None:
         """Run what must run, until all outputs are there and agree with each other."""
         scheduler.prepare(self.store)
-        for bound in {id(step.bound): step.bound for step in self.program.steps}.values():
-            code.recheck(bound)
+        code.recheck_ops(self.program.steps)
         while not self.finished:
             if not self.plan.steps(Decision.RUN):
                 self.read_outputs()

@@ -41,6 +41,7 @@ class RunInfo(NamedTuple):
 
     store: StoreRef
     run: str
+    """Id of the run; empty under plain Dask."""
     writer: str = ""
 
 
@@ -183,7 +184,7 @@ def _make(
     resolved: ResolvedDigest,
     worker: str,
 ) -> Handle:
-    function = function_of(spec.code)
+    function = function_of(spec.code, recent=not spec.info.run)
     loaded = [handle.loaded() for handle in inputs]
     result, nanoseconds, attempts = _attempt(spec, function, loaded, store)
     try:
