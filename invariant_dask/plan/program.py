@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 from invariant_dask.core import manifest
@@ -23,7 +23,7 @@ class Template:
 
     def describe(self, inputs: Sequence[bytes]) -> bytes:
         """Return the descriptor of the whole, given those of the inputs."""
-        slots = [Described(descriptor) for descriptor in inputs]
+        slots = [partial(Described, descriptor) for descriptor in inputs]
         value = decode(self.storage, slots=slots, fetch=lambda blob, _: self.blobs[blob])
         return descriptor_of(encode(value).identity)
 

@@ -166,9 +166,7 @@ class Driver:
 
     def submit(self, scheduler: Scheduler, only: list[int]) -> None:
         plan = self.plan
-        ops = (self.program.steps[index].bound for index in plan.run)
-        for bound in {id(bound): bound for bound in ops}.values():
-            code.recheck(bound)
+        code.recheck_ops(self.program.steps[index] for index in plan.run)
         keys = graph.Keys(self.program, getattr(scheduler, "salt", b""))
         must_run = plan.run
         tainted = set(self.forced) | self.void

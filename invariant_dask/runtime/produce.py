@@ -16,7 +16,7 @@ from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from invariant_dask.core import manifest as manifests
-from invariant_dask.core.decode import decode
+from invariant_dask.core.decode import Slots, decode
 from invariant_dask.core.digest import ArtifactHash, PlannedDigest, ResolvedDigest
 from invariant_dask.core.encode import Encoded, encode
 from invariant_dask.core.files import FileContent
@@ -43,6 +43,7 @@ class RunInfo(NamedTuple):
 
     store: StoreRef
     run: str
+    """Id of the run; empty under plain Dask."""
     writer: str = ""
 
 
@@ -248,7 +249,7 @@ def _make(
     resolved: ResolvedDigest,
     worker: str,
 ) -> Handle:
-    function = function_of(spec.job.code)
+    function = function_of(spec.job.code, recent=not spec.job.info.run)
     loaded = [handle.loaded() for handle in inputs]
     result, nanoseconds, attempts = _attempt(spec, function, loaded, store)
     try:
@@ -317,12 +318,12 @@ def _arguments(spec: Spec, inputs: list[Handle], store: Store) -> dict[str, Any]
             arguments[name] = _decode(payload.storage, payload.blobs, (), file)
         else:
             assert isinstance(payload, Template)
-            slots = [handle.value() for handle in inputs]
+            slots = [handle.value for handle in inputs]
             arguments[name] = _decode(payload.storage, payload.blobs, slots, file)
     return arguments
 
 
-def _decode(storage: bytes, blobs: dict[Any, bytes], slots: Sequence[Any], file: Any) -> Any:
+def _decode(storage: bytes, blobs: dict[Any, bytes], slots: Slots, file: Any) -> Any:
     return decode(storage, fetch=lambda blob, _: blobs[blob], slots=slots, open_file=file)
 
 

@@ -11,9 +11,13 @@ from invariant_dask.runtime import collector
 
 
 def test_collection_is_off_inside_and_on_again_after_an_error() -> None:
-    with pytest.raises(KeyError), collector.paused():
-        assert not gc.isenabled()
-        raise KeyError
+    def fail() -> None:
+        with collector.paused():
+            assert not gc.isenabled()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert gc.isenabled()
 
 
