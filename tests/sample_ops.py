@@ -88,6 +88,13 @@ def unpicklable(value):
     raise Unpicklable("deep trouble")
 
 
+@op("t:needs-file")
+def needs_file(path):
+    """Fail until there is a file, as an op does whose surroundings are not ready yet."""
+    _note("needs_file")
+    return Path(path).read_text()
+
+
 @op("t:halves")
 def halves(value):
     _note("halves")

@@ -76,6 +76,21 @@ def test_failing_op_is_named_and_the_rest_is_kept(
     assert calls.names == [op.op_name.removeprefix("t:")]
 
 
+def test_failed_task_that_a_cluster_still_holds_is_tried_again_for_what_follows(
+    client, tmp_path, calls
+) -> None:
+    store = DiskStore(tmp_path / "s")
+    g = Graph()
+    first = g.add("first", sample_ops.needs_file, path=str(tmp_path / "ready"))
+    held = client.compute(compile(g, store=store))
+    assert held.exception() is not None
+    (tmp_path / "ready").write_text("now")
+    g.add("next", sample_ops.pack, text=first)
+    assert compile(g, store=store).compute(scheduler=client) == {"text": "now"}
+    assert calls.names == ["needs_file", "needs_file", "pack"]
+    assert compile(g, ["first"], store=store).compute(scheduler=client) == "now"
+
+
 def test_failure_is_told_under_the_node_id_of_this_graph(client, tmp_path) -> None:
     store = DiskStore(tmp_path / "s")
     for name in ("mine", "yours"):
