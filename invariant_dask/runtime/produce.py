@@ -34,6 +34,8 @@ from invariant_dask.store.record import About, Found, PlannedEntry
 
 logger = logging.getLogger("invariant_dask.runtime")
 
+_TRAVELLING = 16
+
 _flights = Flights()
 _hasher = FileHasher(None)
 
@@ -200,17 +202,34 @@ class NodeRecipe:
         spec = self.spec._replace(job=Job(job.code, job.info))
         return produce(spec, self.inputs, job.info.store.open())
 
-    def shortened(self, levels: int) -> NodeRecipe | None:
-        """Return the recipe with at most this many levels of recipes inside: it may travel."""
-        if levels == 0:
-            return None
-        inputs = tuple(
-            handle
-            if handle.recipe is None
-            else replace(handle, recipe=handle.recipe.shortened(levels - 1))
-            for handle in self.inputs
-        )
-        return NodeRecipe(self.spec, inputs)
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Each handle travels once, however many ways lead to it, and only the nearest ones: a
+        # handle must not weigh as much as all that it was made from.
+        places: dict[PlannedDigest, int] = {}
+        handles: list[Handle] = []
+        codes: dict[Any, CodeRef] = {}
+        flat: list[tuple[int, Spec, list[int]]] = []
+        queue = [(-1, self)]
+        for place, recipe in queue:
+            if flat and len(handles) >= _TRAVELLING:
+                break
+            for handle in recipe.inputs:
+                if handle.planned not in places:
+                    places[handle.planned] = len(handles)
+                    if isinstance(handle.recipe, NodeRecipe):
+                        queue.append((len(handles), handle.recipe))
+                    handles.append(replace(handle, recipe=None))
+            code = codes.setdefault(recipe.spec.code.key, recipe.spec.code)
+            inputs = [places[handle.planned] for handle in recipe.inputs]
+            flat.append((place, recipe.spec._replace(code=code), inputs))
+        return _receive_recipe, (handles, flat)
+
+
+def _receive_recipe(handles: list[Handle], flat: list[tuple[int, Spec, list[int]]]) -> NodeRecipe:
+    recipes = [NodeRecipe(spec, tuple(handles[i] for i in inputs)) for _, spec, inputs in flat]
+    for (place, _, _), recipe in zip(flat[1:], recipes[1:], strict=True):
+        handles[place].recipe = recipe
+    return recipes[0]
 
 
 def _stored(
