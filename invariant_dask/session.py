@@ -25,7 +25,7 @@ from invariant_dask.graph.markers import Ref
 from invariant_dask.graph.model import Node
 from invariant_dask.ops.registry import OpRegistry, default_registry
 from invariant_dask.plan.compile import compile_graph
-from invariant_dask.plan.plan import Decision, Plan
+from invariant_dask.plan.plan import Plan
 from invariant_dask.plan.program import Program
 from invariant_dask.runtime import code, collector, graph, planner
 from invariant_dask.runtime.driver import Driver, Progress, writer
@@ -176,7 +176,7 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
             If an op that must run, or code it uses, changed since the graph was compiled.
         """
         plan, _ = planner.make_plan(self.program, self.store)
-        code.recheck_ops(self.program.steps[index] for index in plan.steps(Decision.RUN))
+        code.recheck_ops(self.program.steps[index] for index in plan.run)
         return Delayed(self.key, graph.frozen_graph(plan, self.info("")))
 
     # --- entries that plan ---

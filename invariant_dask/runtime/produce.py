@@ -207,7 +207,6 @@ class NodeRecipe:
         # handle must not weigh as much as all that it was made from.
         places: dict[PlannedDigest, int] = {}
         handles: list[Handle] = []
-        codes: dict[Any, CodeRef] = {}
         flat: list[tuple[int, Spec, list[int]]] = []
         queue = [(-1, self)]
         for place, recipe in queue:
@@ -219,9 +218,8 @@ class NodeRecipe:
                     if isinstance(handle.recipe, NodeRecipe):
                         queue.append((len(handles), handle.recipe))
                     handles.append(replace(handle, recipe=None))
-            code = codes.setdefault(recipe.spec.code.key, recipe.spec.code)
             inputs = [places[handle.planned] for handle in recipe.inputs]
-            flat.append((place, recipe.spec._replace(code=code), inputs))
+            flat.append((place, recipe.spec, inputs))
         return _receive_recipe, (handles, flat)
 
 
