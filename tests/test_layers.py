@@ -57,7 +57,7 @@ FENCES = {
     "fsspec": ("store/objects.py", "store/files.py"),
     "bokeh": ("runtime/dashboard.py", "view/"),
     "yaml": ("graph/documents.py",),
-    "typer": ("cli/",),
+    "click": ("cli/",),
     "rich": ("cli/", "view/console.py"),
     "cloudpickle": ("runtime/code.py",),
 }

@@ -22,7 +22,7 @@ from benchmarks.peers.tables import digits
 HEAVY = (
     "IPython", "asyncio", "bokeh", "cloudpickle", "dask", "dask.array", "dask.delayed",
     "distributed", "fsspec", "hypothesis", "numpy", "pandas", "pyarrow", "rich", "sqlite3", "ssl",
-    "tornado", "typer",
+    "tornado", "click",
 )  # fmt: skip
 
 GRAPH = """

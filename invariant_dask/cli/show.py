@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from typer import echo, style
+from click import echo, style
 
 from invariant_dask.plan.plan import Decision, Plan
 

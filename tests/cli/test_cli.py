@@ -151,7 +151,7 @@ def test_file_that_fails_is_exit_code_2_with_the_users_own_lines(folder) -> None
     complaint = cli(folder, "run", "../broken.py:g", code=2)
     assert "failed while it was read" in complaint
     assert "ZeroDivisionError" in complaint
-    assert "typer" not in complaint
+    assert "click" not in complaint
 
 
 def test_nodes_that_were_planned_to_run_and_did_not_are_told_apart(folder) -> None:
