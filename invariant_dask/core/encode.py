@@ -244,6 +244,19 @@ def encode_str(value: str) -> bytes:
     return (bytes((0x60 | size,)) if size < 24 else head(3, size)) + data
 
 
+def is_text(value: object) -> bool:
+    """Return whether a value is a str that can be encoded: one without lone surrogates."""
+    if type(value) is not str:
+        return False
+    if value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def encode_decimal(value: Decimal) -> bytes:
     sign, digits, exponent = value.as_tuple()
     if isinstance(exponent, str):
