@@ -335,6 +335,9 @@ SCALARS: dict[type, Callable[[Any], bytes]] = {
 
 _Handlers = Mapping[type, Handler] | None
 
+ARRAY_TYPES: set[type] = set()
+"""Subclasses of `numpy.ndarray` that say no more than the plain array, and are encoded as that."""
+
 
 def _encode(value: Any, blobs: Blobs, handlers: _Handlers, depth: int) -> bytes | Pair:
     cls = type(value)
@@ -354,7 +357,7 @@ def _encode(value: Any, blobs: Blobs, handlers: _Handlers, depth: int) -> bytes 
     if cls is FileContent:
         return _file(value)
     numpy = sys.modules.get("numpy")
-    if numpy is not None and cls is numpy.ndarray:
+    if numpy is not None and (cls is numpy.ndarray or cls in ARRAY_TYPES):
         return _array(value, blobs)
     binding = types.binding_of(cls)
     if binding is not None:
