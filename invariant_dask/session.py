@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from dask.delayed import Delayed
 
 from invariant_dask.core.digest import parse_hex
+from invariant_dask.core.manifest import NONCE_SIZE
 from invariant_dask.core.sealed import SealedDict
 from invariant_dask.errors import (
     OutputsError,
@@ -88,17 +89,12 @@ def compile(  # noqa: A001  the verb of this package
     opened = open_store(store)
     chosen = default_registry() if registry is None else registry
     hasher = FileHasher(Path(opened.url, "files.sqlite") if isinstance(opened, DiskStore) else None)
-    if isinstance(outputs, Iterable) and not isinstance(outputs, str | bytes):
-        outputs = tuple(outputs)  # a generator must survive being compiled twice
-
-    def draw() -> Program:
-        with collector.paused():
-            return compile_graph(
-                graph, outputs, context,
-                registry=chosen, resolve_file=hasher, nonce=os.urandom(16),
-            )  # fmt: skip
-
-    return Compiled(draw(), opened, draw)
+    nonce = os.urandom(NONCE_SIZE)
+    with collector.paused():
+        program = compile_graph(
+            graph, outputs, context, registry=chosen, resolve_file=hasher, nonce=nonce
+        )
+    return Compiled(program, opened)
 
 
 class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
@@ -108,16 +104,15 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
     take over task by task instead of copying it under random keys.
     """
 
-    __slots__ = ("_complete", "_draw", "program", "store")
+    __slots__ = ("_complete", "program", "store")
 
     program: Program
     store: Store
 
-    def __init__(self, program: Program, store: Store, draw: Callable[[], Program]) -> None:
+    def __init__(self, program: Program, store: Store) -> None:
         super().__init__(graph.value_key(program), None)
         self.program = program
         self.store = store
-        self._draw = draw
         self._complete: graph.DaskGraph | None = None
 
     # --- what it is ---
@@ -275,7 +270,9 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
     ) -> Run:
         forced = self._forced(rerun)
         # Ephemeral nodes are new in every run, and this object may be run by several threads.
-        program = self._draw() if self.program.has_private else self.program
+        program = self.program
+        if program.has_private:
+            program = program.renewed(os.urandom(NONCE_SIZE))
         run = Run(uuid.uuid4().hex, program, time.time_ns())
         driver = Driver(self.store, run, forced, progress)
         driver.start()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
 import pytest
 import sample_ops
 
-from invariant_dask import File, Graph, MemoryStore, Node, compile, ref
+from invariant_dask import File, Graph, MemoryStore, Node, cacheable, compile, ref
 from invariant_dask.errors import (
     CycleError,
     DanglingRefError,
@@ -36,6 +37,13 @@ def one(op: str, **params) -> dict[str, Node]:
 
 class Unregistered:
     pass
+
+
+@cacheable
+@dataclass(frozen=True)
+class Pair:
+    left: object
+    right: object
 
 
 BAD_GRAPHS = {
@@ -105,8 +113,44 @@ BAD_GRAPHS = {
     ),
     "bad hint": (lambda: {"x": Node("stdlib:add", {}, colour=3)}, GraphError, "'colour' is not"),
     "bad cache": (lambda: {"x": Node("stdlib:add", {}, cache="no")}, GraphError, "cache"),
+    "ref in a registered type": (
+        lambda: {**GOOD, "y": Node("t:pack", {"p": [Pair(ref("x"), 1)]}, ["x"])},
+        GraphError,
+        r"node 'y', parameter p: .*ref\('x'\) .*in lists, tuples and dicts",
+    ),
+    "ref to nothing in a registered type": (
+        lambda: {"y": Node("t:pack", {"p": Pair(ref("x"), 1)})},
+        GraphError,
+        r"node 'y', parameter p: .*ref\('x'\)",
+    ),
+    "ref put into a list later": (
+        lambda: {**GOOD, "y": _changed_later(lambda params: params["a"].append(ref("x")))},
+        GraphError,
+        r"node 'y', parameter a: .*ref\('x'\) .*make a new Node",
+    ),
+    "ref made a parameter later": (
+        lambda: {**GOOD, "y": _changed_later(lambda params: params.update(b=ref("x")))},
+        GraphError,
+        r"node 'y', parameter b: .*ref\('x'\) .*make a new Node",
+    ),
+    "id without a UTF-8 form": (
+        lambda: {"\ud800": Node("stdlib:add", {"a": 1, "b": 2})},
+        GraphError,
+        r"node id must be .*UTF-8.* not '\\ud800'",
+    ),
+    "parameter name without a UTF-8 form": (
+        lambda: one("t:pack", **{"\ud800": 1}),
+        ParameterError,
+        r"node 'x': .*'\\ud800'",
+    ),
     "bad id": (lambda: {"": Node("stdlib:add", {"a": 1, "b": 2})}, GraphError, "node id"),
 }
+
+
+def _changed_later(change) -> Node:
+    node = Node("t:pack", {"a": [1]})
+    change(node.params)
+    return node
 
 
 def _endless() -> list[object]:

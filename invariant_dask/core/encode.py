@@ -244,6 +244,19 @@ def encode_str(value: str) -> bytes:
     return (bytes((0x60 | size,)) if size < 24 else head(3, size)) + data
 
 
+def is_text(value: object) -> bool:
+    """Return whether a value is a str that can be encoded: one without lone surrogates."""
+    if type(value) is not str:
+        return False
+    if value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def encode_decimal(value: Decimal) -> bytes:
     sign, digits, exponent = value.as_tuple()
     if isinstance(exponent, str):
@@ -322,6 +335,9 @@ SCALARS: dict[type, Callable[[Any], bytes]] = {
 
 _Handlers = Mapping[type, Handler] | None
 
+ARRAY_TYPES: set[type] = set()
+"""Subclasses of `numpy.ndarray` that say no more than the plain array, and are encoded as that."""
+
 
 def _encode(value: Any, blobs: Blobs, handlers: _Handlers, depth: int) -> bytes | Pair:
     cls = type(value)
@@ -341,7 +357,7 @@ def _encode(value: Any, blobs: Blobs, handlers: _Handlers, depth: int) -> bytes 
     if cls is FileContent:
         return _file(value)
     numpy = sys.modules.get("numpy")
-    if numpy is not None and cls is numpy.ndarray:
+    if numpy is not None and (cls is numpy.ndarray or cls in ARRAY_TYPES):
         return _array(value, blobs)
     binding = types.binding_of(cls)
     if binding is not None:

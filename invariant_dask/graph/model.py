@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn, Protocol
 
+from invariant_dask.core.encode import is_text
 from invariant_dask.core.files import File
 from invariant_dask.errors import DuplicateNodeError, GraphError
 from invariant_dask.graph.markers import Ref, find_refs, ref
@@ -236,8 +237,11 @@ class Graph(Mapping[str, Node]):
 
 def check_id(node_id: object) -> None:
     """Raise GraphError unless `node_id` can name a node."""
-    if type(node_id) is not str or not node_id or node_id.startswith("<"):
-        msg = f"a node id must be non-empty text that does not start with '<', not {node_id!r}"
+    if type(node_id) is not str or not is_text(node_id) or node_id[:1] in {"", "<"}:
+        msg = (
+            "a node id must be non-empty text that has a UTF-8 form and does not start with '<', "
+            f"not {node_id!r}"
+        )
         raise GraphError(msg)
 
 

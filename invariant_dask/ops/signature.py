@@ -14,7 +14,7 @@ from typing import Any
 
 from invariant_dask.core import types
 from invariant_dask.core.decode import decode
-from invariant_dask.core.encode import SCALARS, encode, encode_str
+from invariant_dask.core.encode import SCALARS, encode, encode_str, is_text
 from invariant_dask.errors import NotCacheableError, ParameterError, RegistrationError
 
 Fields = tuple[tuple[str, bytes], ...]
@@ -64,7 +64,7 @@ class Signature:
         if given == self.names:
             return
         if given >= self.required and (self.open or given <= self.names):
-            if self.open and not all(type(name) is str for name in given):
+            if self.open and not all(map(is_text, given)):
                 raise ParameterError(self._complaint(given, node, op))
             return
         raise ParameterError(self._complaint(given, node, op))
@@ -98,8 +98,12 @@ class Signature:
 
     def _complaint(self, given: Iterable[str], node: str, op: str) -> str:
         given = list(given)
-        names = {name for name in given if type(name) is str}
-        problems = [f"parameter names are str, not {name!r}" for name in given if name not in names]
+        names = set(filter(is_text, given))
+        problems = [
+            f"parameter names are str that have a UTF-8 form, not {name!r}"
+            for name in given
+            if name not in names
+        ]
         if missing := sorted(self.required - names):
             problems.append(f"missing {_listed(missing)}")
         surplus = [] if self.open else sorted(names - self.names)

@@ -8,6 +8,7 @@ everything else to the encoder.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import NoReturn
 
 from invariant_dask.core import manifest
 from invariant_dask.core.decode import decode
@@ -25,7 +26,7 @@ from invariant_dask.core.encode import (
     head,
 )
 from invariant_dask.core.files import File, FileContent
-from invariant_dask.errors import InvariantError, NotCacheableError, UnknownOpError
+from invariant_dask.errors import GraphError, NotCacheableError, UnknownOpError
 from invariant_dask.graph.markers import Ref
 from invariant_dask.graph.model import Node
 from invariant_dask.graph.resolve import active_order, check_graph, choose_outputs
@@ -85,6 +86,15 @@ def compile_graph(
     )
 
 
+class _LeftToTaskError(Exception):
+    pass
+
+
+def _leave(_content: FileContent) -> NoReturn:
+    # Only a task opens files.
+    raise _LeftToTaskError
+
+
 class _Compiler:
     def __init__(
         self,
@@ -109,6 +119,7 @@ class _Compiler:
         self.files: dict[File, FileContent] = {}
         self.constants: dict[str, Encoded] = {}
         # Of the node, and the parameter, at hand:
+        self.at: tuple[str, str, tuple[str, ...]] = "", "", ()  # with the names it may refer to
         self.slots: dict[int, int] = {}  # step -> slot
         self.marked = False
         self.borrowed: Blobs = {}
@@ -129,6 +140,7 @@ class _Compiler:
                 if scalar is not None:
                     descriptor, payload = self.plain(scalar(value))
                 else:
+                    self.at = node_id, name, node.refs
                     descriptor, payload = self.parameter(value)
             except NotCacheableError as error:
                 raise error.of(f"node {node_id!r}, parameter {name}") from None
@@ -210,6 +222,8 @@ class _Compiler:
 
     def constant(self, name: str) -> Encoded | None:
         """Return the value behind a name if it is known already; a node shadows the context."""
+        if name not in self.at[2]:
+            raise self.unseen(name)
         inlined = self.inlined.get(name)
         if inlined is not None or name in self.graph:
             return inlined
@@ -221,6 +235,15 @@ class _Compiler:
                 raise error.of(f"context {name!r}") from None
             self.constants[name] = found
         return found
+
+    def unseen(self, name: str) -> GraphError:
+        """Return the error for a marker that was not seen when its node was made."""
+        node_id, parameter, _ = self.at
+        return GraphError(
+            f"node {node_id!r}, parameter {parameter}: ref({name!r}) was not seen when the node "
+            "was made; pass markers as parameters or in lists, tuples and dicts, not inside other "
+            "objects, and make a new Node instead of changing its params"
+        )
 
     def marker(self, marker: Ref) -> Pair:
         """Encode a marker inside a container: a placeholder to hash, a slot to fill."""
@@ -253,12 +276,15 @@ class _Compiler:
             if isinstance(payload, bytes):
                 values[name] = decode(payload)
             elif isinstance(payload, Encoded) and not payload.blobs:
-                values[name] = decode(payload.storage)
+                try:
+                    values[name] = decode(payload.storage, open_file=_leave)
+                except _LeftToTaskError:
+                    return None
             else:
                 return None
         try:
             with FixedSurroundings():
                 return encode(bound.op.function(**values))
-        except (InvariantError, ArithmeticError, LookupError, TypeError, ValueError):
+        except (Exception, SystemExit):  # noqa: BLE001  an op can fail in any way
             # It fails again in its task, where a failure is reported with its node and digest.
             return None

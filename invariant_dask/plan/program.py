@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, TypeAlias
 
@@ -124,6 +124,24 @@ class Program:
     def has_private(self) -> bool:
         """Whether any step is ephemeral."""
         return any(step.private for step in self.steps)
+
+    def renewed(self, nonce: bytes) -> Program:
+        """Return the same program, with ephemeral steps that have met nobody yet.
+
+        Parameters
+        ----------
+        nonce
+            Bytes that keep them apart from those of any other run.
+        """
+        steps = list(self.steps)
+        for index, step in enumerate(steps):
+            if step.private:  # and so is all that is made from it
+                private = manifest.private_item(step.node, nonce)
+                inputs = [reference(steps[source].planned) for source in step.inputs]
+                made = assemble_manifest(step.bound.identity, step.parts, inputs, private)
+                planned = PlannedDigest(manifest.digest(made))
+                steps[index] = replace(step, planned=planned, private=private)
+        return replace(self, steps=steps)
 
     def nodes_of(self) -> dict[int, list[str]]:
         """Return the node ids behind each step."""

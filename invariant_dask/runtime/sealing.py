@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from distributed.protocol import dask_deserialize, dask_serialize
 
+from invariant_dask.core.encode import ARRAY_TYPES
 from invariant_dask.core.sealed import SealedDict, SealedList
 
 
@@ -30,6 +31,9 @@ class SealedArray(np.ndarray[Any, Any]):
         return _rebuild, (buffer, self.dtype.str, self.shape)
 
     __reduce__ = None  # type: ignore[assignment]
+
+
+ARRAY_TYPES.add(SealedArray)
 
 
 def _rebuild(buffer: Any, dtype: str, shape: tuple[int, ...]) -> SealedArray:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invariant_dask.errors import NotCacheableError, ParameterError, RegistrationError
+from invariant_dask.errors import ParameterError, RegistrationError
 from invariant_dask.ops.signature import Signature, signature_of
 from invariant_dask.ops.types import cacheable
 
@@ -182,5 +182,5 @@ def test_annotations_are_never_evaluated():
 
 
 def test_a_parameter_name_without_utf8_form_is_refused():
-    with pytest.raises(NotCacheableError):
+    with pytest.raises(ParameterError, match=r"node .n.: .*UTF-8 form, not .\\ud800"):
         signature_of("t:c", collect).bind({"first": 1, "\ud800": 2}, node="n", op="t:c")

@@ -28,6 +28,7 @@ from invariant_dask.errors import (
     StoreNotSharedError,
     StoreUnavailableError,
 )
+from invariant_dask.ops.registry import OpRegistry
 from invariant_dask.store.disk import DiskStore
 
 
@@ -284,3 +285,17 @@ def test_renamed_error_keeps_its_cause() -> None:
     error.__cause__ = ValueError("x")
     assert error.renamed("b").node == "b"
     assert error.renamed("b").__cause__ is error.__cause__
+
+
+@pytest.mark.parametrize("error", [AssertionError, NotImplementedError, RecursionError, SystemExit])
+def test_failure_of_an_inline_op_on_known_values_is_that_of_its_node(error) -> None:
+    ops = OpRegistry()
+
+    @ops.op("t:inline", inline=True, version="1")
+    def inline(value):
+        raise error("no")
+
+    g = {"a": Node("t:inline", {"value": 1}), "b": Node("stdlib:identity", {"value": ref("a")})}
+    compiled = compile(g, ["b"], store=MemoryStore(), registry=ops)
+    with pytest.raises(OpFailedError, match=rf"node 'a' .*{error.__name__}: no"):
+        compiled.compute(scheduler="sync")

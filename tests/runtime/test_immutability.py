@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import sample_ops
 
-from invariant_dask import Graph, MemoryStore, Node, compile
+from invariant_dask import Graph, MemoryStore, Node, compile, ref
+from invariant_dask.core.encode import describe
 from invariant_dask.ops.registry import OpRegistry
 from invariant_dask.store.disk import DiskStore
 
@@ -150,6 +151,32 @@ def test_delayed_function_on_another_worker_gets_arrays_it_cannot_write(client, 
     for worker in client.scheduler_info()["workers"]:
         errors = client.submit(spoil_array, future, workers=[worker], pure=False).result()
         assert "None" not in errors, worker
+
+
+def handing_over(value):
+    return lambda: [value]
+
+
+@pytest.mark.parametrize("cluster_kind", ["client", "local_client"])
+def test_array_from_plain_dask_is_a_value_like_any_other(cluster_kind, tmp_path, request) -> None:
+    chosen = request.getfixturevalue(cluster_kind)
+    ops, store = OpRegistry(), DiskStore(tmp_path / "s")
+    got = chosen.compute(compile(arrays(), store=store)).result()
+    made = compile(arrays(), store=store).compute(scheduler="sync")
+    for name, array in got.items():
+        plain = np.array(made[name])
+        assert describe([array]) == describe([plain])
+        digests = [
+            compile(
+                {"x": Node("t:pack", {"a": value, "b": ref("c")})}, None, {"c": value}, store=store
+            ).digests
+            for value in (array, array[:], plain)
+        ]
+        assert digests[0] == digests[1] == digests[2]
+
+        ops.register(f"t:{name}", handing_over(array), version="1")
+        back = compile({"x": Node(f"t:{name}")}, store=store, registry=ops)
+        assert back.compute(scheduler="sync")[0].tolist() == plain.tolist()
 
 
 def test_dictionaries_arrive_in_canonical_order() -> None:

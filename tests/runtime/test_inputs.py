@@ -54,6 +54,25 @@ def test_file_is_its_content(scheduler, tmp_path, request) -> None:
     assert run(photo) == ([50_000, 50_000, None, ""], 1)
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_inline_op_is_handed_a_file_as_any_other_op(nested, tmp_path) -> None:
+    ops = OpRegistry()
+
+    @ops.op("t:size", inline=True, version="1")
+    def size(file):
+        (file,) = file if nested else [file]
+        return [file.size, type(file).__name__]
+
+    (tmp_path / "photo").write_text("light")
+    file = File(tmp_path / "photo")
+    g = {
+        "size": Node("t:size", {"file": [file] if nested else file}),
+        "out": Node("stdlib:identity", {"value": ref("size")}),
+    }
+    compiled = compile(g, ["out"], store=MemoryStore(), registry=ops)
+    assert compiled.compute(scheduler="sync") == [5, "FileHandle"]
+
+
 def test_files_inside_lists_and_beside_refs(tmp_path) -> None:
     for name in "ab":
         (tmp_path / name).write_text(name)

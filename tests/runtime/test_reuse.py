@@ -294,6 +294,51 @@ def test_ephemeral_nodes_run_every_time_and_so_does_what_they_feed(tmp_path, cal
     assert calls.counts == {"source": 3, "total": 2}
 
 
+def test_ephemeral_graph_is_a_snapshot_and_new_in_every_run(calls) -> None:
+    values, plus, outputs = [1], [1], ["out", "kept"]
+    g = {
+        "one": Node("t:total", {"values": values}, cache=False),
+        "out": Node("t:pack", {"a": [ref("one"), {"k": ref("plus")}], "b": ref("kept")}),
+        "kept": Node("t:double", {"value": 3}),
+    }
+    compiled = compile(g, outputs, {"plus": plus}, store=MemoryStore())
+    before = compiled.digests
+    values.append(2)
+    plus.append(2)
+    outputs.pop()
+    del g["kept"]
+    expected = {"out": {"a": [1, {"k": [1]}], "b": 6}, "kept": 6}
+    runs = [compiled.run(scheduler="sync", rerun=["one"]) for _ in range(2)]
+    assert [run.values for run in runs] == [expected, expected]
+    assert calls.counts == {"double": 1, "total": 2, "pack": 2}
+    drawn = [before, *({n: s.planned.hex() for n, s in _steps(run)} for run in runs)]
+    assert len({digests["one"] for digests in drawn}) == 3
+    assert len({digests["out"] for digests in drawn}) == 3
+    assert len({digests["kept"] for digests in drawn}) == 1
+
+
+def _steps(run):
+    program = run.program
+    return [(node, program.steps[index]) for node, index in program.index.items()]
+
+
+def test_digests_drawn_anew_are_what_compiling_with_that_nonce_gives() -> None:
+    from invariant_dask.ops.registry import default_registry
+    from invariant_dask.plan.compile import compile_graph
+
+    g = {
+        "one": Node("t:total", {"values": [1]}, cache=False),
+        "out": Node("t:pack", {"a": [ref("one"), ("x" * 300, ref("one"))], "b": ref("kept")}),
+        "kept": Node("t:double", {"value": 3}),
+        "last": Node("t:pack", {"a": ref("out")}, deps=["out", "kept"]),
+    }
+    old, new = (
+        compile_graph(g, registry=default_registry(), resolve_file=None, nonce=bytes([n]) * 16)
+        for n in (1, 2)
+    )
+    assert old.renewed(b"\2" * 16) == new != old
+
+
 def test_inline_op_on_known_values_is_no_task(tmp_path, calls) -> None:
     g = Graph()
     three = g.add("three", "stdlib:identity", value=3)
