@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -18,7 +19,12 @@ from invariant_dask.core.decode import decode
 from invariant_dask.core.digest import ArtifactHash, PlannedDigest, ResolvedDigest
 from invariant_dask.core.encode import Encoded, encode
 from invariant_dask.core.files import FileContent
-from invariant_dask.errors import NotCacheableError, OpFailedError, StoreUnavailableError
+from invariant_dask.errors import (
+    ArtifactLostError,
+    NotCacheableError,
+    OpFailedError,
+    StoreUnavailableError,
+)
 from invariant_dask.ops.surroundings import FixedSurroundings
 from invariant_dask.plan.program import Part, Template, assemble_manifest
 from invariant_dask.runtime.code import CodeRef, function_of
@@ -33,6 +39,7 @@ from invariant_dask.store.record import About, Found, PlannedEntry
 logger = logging.getLogger("invariant_dask.runtime")
 
 _TRAVELLING = 16
+_ATTEMPTS = 3
 
 _flights = Flights()
 _hasher = FileHasher(None)
@@ -133,8 +140,28 @@ class NodeRecipe:
     inputs: tuple[Handle, ...]
 
     def remake(self) -> Handle:
-        spec = self.spec._replace(store_first=False)
-        return produce(spec, self.inputs, spec.info.store.open())
+        # Not by recursion: what is lost may be a longer chain than Python's stack.
+        made: dict[PlannedDigest, Handle] = {}
+        losses: Counter[str] = Counter()
+        stack = [self]
+        while True:
+            recipe = stack[-1]
+            spec = recipe.spec._replace(store_first=False)
+            inputs = [made.get(h.planned) or replace(h, recipe=None) for h in recipe.inputs]
+            try:
+                handle = produce(spec, inputs, spec.info.store.open()).loaded()
+            except ArtifactLostError as error:
+                losses[error.digest] += 1
+                recipes = {h.planned.hex(): h.recipe for h in recipe.inputs}
+                lost = recipes.get(error.digest, recipe)
+                if losses[error.digest] >= _ATTEMPTS or not isinstance(lost, NodeRecipe):
+                    raise
+                stack.append(lost)
+                continue
+            stack.pop()
+            if not stack:
+                return handle
+            made[handle.planned] = handle.light()
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Each handle travels once, however many ways lead to it, and only the nearest ones: a

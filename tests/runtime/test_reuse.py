@@ -15,6 +15,7 @@ import sample_ops
 
 from invariant_dask import Decision, Graph, MemoryStore, Node, NullStore, compile, op, ref
 from invariant_dask.core.digest import parse_hex
+from invariant_dask.errors import ArtifactLostError
 from invariant_dask.ops.registry import OpRegistry
 from invariant_dask.plan.plan import Reason
 from invariant_dask.store.disk import DiskStore
@@ -185,6 +186,56 @@ def test_blob_deleted_between_plan_and_load(tmp_path, calls) -> None:
         else:
             assert dask.compute(compiled, scheduler="sync") == (9999,)
         assert calls.names.count("array") >= 1
+
+
+def damage_all_blobs(root) -> None:
+    for path in (root / "blobs").rglob("*"):
+        if path.is_file():
+            path.chmod(0o644)
+            path.write_bytes(bytes(path.stat().st_size))
+
+
+def test_any_number_of_damaged_artifacts_is_computed_again(tmp_path, calls) -> None:
+    g = Graph()
+    sources = [g.add(f"src{i}", sample_ops.array, n=5_000 + i) for i in range(40)]
+    for source in sources:
+        g.add(f"mean of {source.name}", sample_ops.mean, values=source)
+    store = DiskStore(tmp_path / "s")
+    compile(g, sources, store=store).compute(scheduler="sync")
+    for outputs in (sources, None):  # as outputs, and as inputs of what runs
+        damage_all_blobs(tmp_path / "s")
+        calls.clear()
+        values = compile(g, outputs, store=store).compute(scheduler="sync")
+        assert len(values) == 40
+        assert calls.counts["array"] == 40
+
+
+def test_plain_dask_computes_a_long_chain_of_damaged_artifacts_again(tmp_path, calls) -> None:
+    g = Graph()
+    part = g.add("first", sample_ops.array, n=5_000)
+    for i in range(400):
+        part = g.add(f"part{i}", sample_ops.joined, parts=[part], plus=i + 1)
+    store = DiskStore(tmp_path / "s")
+    compile(g, store=store).compute(scheduler="sync")
+    damage_all_blobs(tmp_path / "s")
+    calls.clear()
+    (value,) = dask.compute(compile(g, store=store), scheduler="sync")
+    assert value[0] == sum(range(401))
+    assert calls.counts == {"array": 1, "joined": 400}
+
+
+def test_artifact_that_is_lost_again_and_again_is_an_error_that_says_why(tmp_path) -> None:
+    class Leaky(DiskStore):
+        def _read_blob(self, blob, length):
+            return None
+
+    store = Leaky(tmp_path / "s")
+    compiled = compile({"x": Node("t:array", {"n": 5_000})}, store=store)
+    compiled.compute(scheduler="sync")
+    for entry in (compiled.compute, lambda **kw: dask.compute(compiled, **kw)):
+        with pytest.raises(ArtifactLostError) as caught:
+            entry(scheduler="sync")
+        assert str(caught.value).count("went away") == 1
 
 
 def test_what_a_stored_handle_is_made_from_adds_little_to_its_pickle(tmp_path) -> None:
