@@ -9,6 +9,7 @@ Dask, never through a store.
 from __future__ import annotations
 
 import importlib
+import os
 import pickle
 import sys
 import threading
@@ -55,6 +56,14 @@ _lock = threading.RLock()
 _offered: dict[Key, Op] = {}
 _ready: dict[Key, Callable[..., Any]] = {}
 _packed: dict[Key, CodeRef] = {}
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603  a thread that the child does not have may hold it
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def offer(bound: BoundOp) -> None:

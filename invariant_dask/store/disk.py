@@ -427,6 +427,14 @@ _opened: dict[tuple[str, int | None], DiskStore] = {}
 _opened_lock = threading.Lock()
 
 
+def _after_fork() -> None:
+    global _opened_lock  # noqa: PLW0603  a thread that the child does not have may hold it
+    _opened_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 def _open(ref: StoreRef) -> Store:
     # The folder is never made here: an empty one on the wrong disk would look like a store.
     try:
