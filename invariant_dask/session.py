@@ -161,7 +161,7 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
     def frozen(self) -> Delayed:
         """Plan now, and return a plain Dask object for what is left to do."""
         plan, _ = planner.make_plan(self.program, self.store)
-        return Delayed(self.key, graph.frozen_graph(plan, self.info("")))
+        return Delayed(self.key, graph.frozen_graph(plan, self.info(""), self.dask))
 
     # --- entries that plan ---
 

@@ -154,9 +154,13 @@ class NodeRecipe:
                 losses[error.digest] += 1
                 recipes = {h.planned.hex(): h.recipe for h in recipe.inputs}
                 lost = recipes.get(error.digest, recipe)
-                if losses[error.digest] >= _ATTEMPTS or not isinstance(lost, NodeRecipe):
+                if losses[error.digest] >= _ATTEMPTS or lost is None:
                     raise
-                stack.append(lost)
+                if isinstance(lost, NodeRecipe):
+                    stack.append(lost)
+                else:
+                    remade = lost.remake()
+                    made[remade.planned] = remade
                 continue
             stack.pop()
             if not stack:

@@ -210,6 +210,23 @@ def test_any_number_of_damaged_artifacts_is_computed_again(tmp_path, calls) -> N
         assert calls.counts["array"] == 40
 
 
+def test_frozen_graph_computes_what_turns_out_to_be_damaged_or_gone_again(tmp_path, calls) -> None:
+    g = Graph()
+    data = g.add("data", sample_ops.array, n=5_000)
+    part = g.add("part", sample_ops.joined, parts=[data], plus=1)
+    g.add("mean", sample_ops.mean, values=part)
+    g.add("kept", sample_ops.source, seed=3)
+    store = DiskStore(tmp_path / "s")
+    compile(g, [part, "kept"], store=store).compute(scheduler="sync")
+    frozen = compile(g, store=store).frozen()
+    assert len(frozen.dask) == 4  # mean with what it needs, kept, and the value
+    damage_all_blobs(tmp_path / "s")
+    store.invalidate("t:source")
+    calls.clear()
+    assert frozen.compute(scheduler="sync") == {"mean": 2500, "kept": [0, 1, 2]}
+    assert calls.counts == {"array": 1, "joined": 1, "mean": 1, "source": 1}
+
+
 def test_plain_dask_computes_a_long_chain_of_damaged_artifacts_again(tmp_path, calls) -> None:
     g = Graph()
     part = g.add("first", sample_ops.array, n=5_000)
@@ -305,7 +322,7 @@ def test_two_clients_of_one_cluster_run_a_node_once(cluster, client, tmp_path, c
     assert calls.counts == {"source": 1, "total": 1, "parity": 1, "double": 1}
 
 
-@pytest.mark.parametrize("entry", ["compute", "plain"])
+@pytest.mark.parametrize("entry", ["compute", "plain", "frozen"])
 def test_nondeterministic_input_that_was_evicted_leaves_no_incoherent_pair(entry, tmp_path) -> None:
     drawn = iter([1, 2, 3])
     ops = OpRegistry()
@@ -328,6 +345,8 @@ def test_nondeterministic_input_that_was_evicted_leaves_no_incoherent_pair(entry
     compiled = compile(g, ["y", "z"], store=store, registry=ops)
     if entry == "compute":
         both = compiled.compute(scheduler="sync")
+    elif entry == "frozen":
+        both = compiled.frozen().compute(scheduler="sync")
     else:
         (both,) = dask.compute(compiled, scheduler="sync")
     assert both == {"y": 8, "z": 2}
