@@ -288,6 +288,7 @@ class ArtifactLostError(StoreError, LookupError):
     """
 
     digest: str
+    reason: str
 
     def __init__(self, *, digest: str, reason: str) -> None:
         super().__init__(

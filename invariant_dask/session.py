@@ -157,6 +157,9 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
             If an op, or code it uses, changed since the graph was compiled.
         """
         code.recheck_ops(self.program.steps)
+        return self._graph()
+
+    def _graph(self) -> graph.DaskGraph:
         if self._complete is None:
             with collector.paused():
                 self._complete = graph.complete_graph(self.program, self.info(""))
@@ -172,7 +175,7 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         """
         plan, _ = planner.make_plan(self.program, self.store)
         code.recheck_ops(self.program.steps[index] for index in plan.run)
-        return Delayed(self.key, graph.frozen_graph(plan, self.info("")))
+        return Delayed(self.key, graph.frozen_graph(plan, self.info(""), self._graph()))
 
     # --- entries that plan ---
 

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -542,7 +543,7 @@ class CountingStore(Store):
     def ref(self) -> StoreRef:
         ref = self.inner.ref()
         register_live(ref.token, self)
-        return ref
+        return replace(ref, live=self)
 
     def close(self) -> None:
         self.inner.close()

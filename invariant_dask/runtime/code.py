@@ -10,6 +10,7 @@ Own code comes along pickled by value, through Dask, never through a store.
 from __future__ import annotations
 
 import importlib
+import os
 import pickle
 import sys
 import threading
@@ -65,6 +66,14 @@ _ready: dict[Key, Callable[..., Any]] = {}
 _checked: dict[Key, float] = {}
 """When code of this process was last compared with its identity."""
 _packed: dict[Key, CodeRef] = {}
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603  a thread that the child does not have may hold it
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def offer(bound: BoundOp) -> None:

@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -31,15 +32,13 @@ from invariant_dask.runtime.schedulers import HEALTHY, GraphForgottenError, Sche
 from invariant_dask.store.base import Store
 
 ATTEMPTS = 3
-"""How often a run is planned, if keys it relies on keep being forgotten."""
+"""How often a run is planned, if the same artifact keeps going away, or keys keep being forgotten.
+"""
 
 logger = logging.getLogger("invariant_dask.runtime")
 
 _FOLLOWERS = 4
 _WORTH_A_SLICE = 64
-
-MAX_LOSSES = 30
-"""How many artifacts may go away during one run."""
 
 Progress = Callable[[Plan, str, Outcome], None]
 """Called with the plan, a planned digest in hex and an outcome whenever a task has finished."""
@@ -72,7 +71,7 @@ class Driver:
         self.lost: set[bytes] = set()
         self.handles: dict[int, Handle] = {}
         self.deaf = False
-        self.losses = 0
+        self.losses: Counter[str] = Counter()
         self.forgotten = 0
         self.known: Known | None = None
 
@@ -130,16 +129,19 @@ class Driver:
         """Plan again without what went away, unless it keeps doing so."""
         self.handles = {}
         if isinstance(error, ArtifactLostError):
-            self.lost.add(parse_hex(error.digest))
-            self.losses += 1
-            if self.losses >= MAX_LOSSES:
-                raise error
+            self.note_loss(error)
         else:
             self.forgotten += 1
             if self.forgotten >= ATTEMPTS:
                 msg = f"the scheduler forgot tasks of this run {ATTEMPTS} times: {error}"
                 raise SchedulerError(msg) from error
         self.make_plan()
+
+    def note_loss(self, error: ArtifactLostError) -> None:
+        self.lost.add(parse_hex(error.digest))
+        self.losses[error.digest] += 1
+        if self.losses[error.digest] >= ATTEMPTS:
+            raise error
 
     def first_slice(self) -> list[int]:
         """Return the steps to run before all else, if what follows may turn out to be stored.
@@ -208,8 +210,9 @@ class Driver:
             logger.exception("the progress callback failed and is not called again")
 
     def read_outputs(self) -> None:
-        """Fill in the values, or plan again if a stored one turned out to be gone."""
+        """Fill in the values, or plan again if stored ones turned out to be gone."""
         values: dict[str, Any] = {}
+        lost: dict[str, ArtifactLostError] = {}
         for node, index in zip(self.program.outputs, self.program.targets, strict=True):
             handle = self.handles.get(index)
             try:
@@ -218,9 +221,14 @@ class Driver:
                 else:
                     values[node] = self.stored_value(index)
             except ArtifactLostError as error:
-                self.plan_around(error)
-                return
-        self.run.values = values
+                lost[error.digest] = error
+        if not lost:
+            self.run.values = values
+            return
+        for loss in lost.values():
+            self.note_loss(loss)
+        self.handles = {}
+        self.make_plan()
 
     def stored_value(self, index: int) -> Any:
         found = self.plan.found.get(index)
@@ -230,7 +238,7 @@ class Driver:
         try:
             storage, blobs = self.store.fetch(found.record)
         except ArtifactLostError as error:
-            raise ArtifactLostError(digest=step.planned.hex(), reason=str(error)) from error
+            raise ArtifactLostError(digest=step.planned.hex(), reason=error.reason) from error
         return decode_artifact(storage, blobs, sealed=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Hashable
 
@@ -9,13 +10,21 @@ from collections.abc import Hashable
 class Flights:
     """Places by key, each held by at most one thread at a time.
 
-    Re-entrant, because remaking a lost artifact may need one that the same thread is making.
+    Made once in a process. Re-entrant, because remaking a lost artifact may need one that the same
+    thread is making.
     """
 
     def __init__(self) -> None:
+        self._held: dict[Hashable, tuple[int, int]] = {}  # by which thread, how often
+        self._renew()
+        os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        """Free what is held by threads that a forked child does not have."""
+        me = threading.get_ident()
+        self._held = {key: held for key, held in self._held.items() if held[0] == me}
         self._lock = threading.Lock()
         self._freed = threading.Condition(self._lock)
-        self._held: dict[Hashable, tuple[int, int]] = {}  # by which thread, how often
         self._waiting = 0
 
     def take(self, key: Hashable) -> None:

@@ -20,7 +20,7 @@ from invariant_dask.plan.plan import Decision, Plan
 from invariant_dask.plan.program import Program, Step
 from invariant_dask.runtime import code, collector
 from invariant_dask.runtime.produce import Job, Jobs, RunInfo, Spec
-from invariant_dask.runtime.task import load_node, run_node, unwrap, unwrap_all
+from invariant_dask.runtime.task import ByGraph, load_node, run_node, unwrap, unwrap_all
 
 DaskGraph = dict[str, GraphNode]
 
@@ -80,18 +80,29 @@ def complete_graph(program: Program, info: RunInfo) -> DaskGraph:
     return graph
 
 
-def frozen_graph(plan: Plan, info: RunInfo) -> DaskGraph:
-    """Return the graph that a plan leaves, for plain Dask."""
-    keys, jobs = Keys(plan.program), Jobs(code.reference, info, store_first=True)
+def frozen_graph(plan: Plan, info: RunInfo, complete: DaskGraph) -> DaskGraph:
+    """Return the graph that a plan leaves, for plain Dask.
+
+    What is stored and follows from what runs stays store-first: it has to agree with its inputs.
+    """
+    program = plan.program
+    keys, jobs = Keys(program), Jobs(code.reference, info, store_first=True)
     graph: DaskGraph = {}
-    for index, decision in enumerate(plan.decisions):
-        key, step = keys.of(index), plan.program.steps[index]
-        if decision is Decision.RUN:
+    unsure = program.descendants(plan.run)
+    stack = list(program.targets)
+    while stack:
+        index = stack.pop()
+        key, step = keys.of(index), program.steps[index]
+        if key in graph:
+            continue
+        if plan.decisions[index] is Decision.REUSE and index not in unsure:
+            again = ByGraph(complete, key)
+            graph[key] = Task(key, load_node, step.planned, info, again, _data_producer=True)
+        else:
             needs = (*step.inputs, *running_after(plan, step))
             graph[key] = _task(key, spec_of(step, jobs.of(step.bound)), keys, needs)
-        elif decision is Decision.REUSE:
-            graph[key] = Task(key, load_node, step.planned, info, _data_producer=True)
-    _add_value(graph, plan.program, keys)
+            stack.extend(needs)
+    _add_value(graph, program, keys)
     return graph
 
 

@@ -89,7 +89,7 @@ class Handle:
             storage, blobs = self.store.open().fetch(self.record)
         except ArtifactLostError as error:
             if self.recipe is None:
-                raise ArtifactLostError(digest=self.planned.hex(), reason=str(error)) from error
+                raise ArtifactLostError(digest=self.planned.hex(), reason=error.reason) from error
             return self.recipe.remake().loaded()
         if self.keeps:
             self.blobs, self.storage = blobs, storage

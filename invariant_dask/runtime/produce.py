@@ -10,6 +10,7 @@ import logging
 import pickle
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -20,7 +21,12 @@ from invariant_dask.core.decode import Slots, decode
 from invariant_dask.core.digest import ArtifactHash, PlannedDigest, ResolvedDigest
 from invariant_dask.core.encode import Encoded, encode
 from invariant_dask.core.files import FileContent
-from invariant_dask.errors import NotCacheableError, OpFailedError, StoreUnavailableError
+from invariant_dask.errors import (
+    ArtifactLostError,
+    NotCacheableError,
+    OpFailedError,
+    StoreUnavailableError,
+)
 from invariant_dask.ops.surroundings import FixedSurroundings
 from invariant_dask.plan.program import BoundOp, Part, Template, assemble_manifest
 from invariant_dask.runtime.code import CodeRef, function_of
@@ -35,6 +41,7 @@ from invariant_dask.store.record import About, Found, PlannedEntry
 logger = logging.getLogger("invariant_dask.runtime")
 
 _TRAVELLING = 16
+_ATTEMPTS = 3
 
 _flights = Flights()
 _hasher = FileHasher(None)
@@ -198,9 +205,33 @@ class NodeRecipe:
     inputs: tuple[Handle, ...]
 
     def remake(self) -> Handle:
-        job = self.spec.job
-        spec = self.spec._replace(job=Job(job.code, job.info))
-        return produce(spec, self.inputs, job.info.store.open())
+        # Not by recursion: what is lost may be a longer chain than Python's stack.
+        made: dict[PlannedDigest, Handle] = {}
+        losses: Counter[str] = Counter()
+        stack = [self]
+        while True:
+            recipe = stack[-1]
+            job = recipe.spec.job
+            spec = recipe.spec._replace(job=Job(job.code, job.info))
+            inputs = [made.get(h.planned) or replace(h, recipe=None) for h in recipe.inputs]
+            try:
+                handle = produce(spec, inputs, job.info.store.open()).loaded()
+            except ArtifactLostError as error:
+                losses[error.digest] += 1
+                recipes = {h.planned.hex(): h.recipe for h in recipe.inputs}
+                lost = recipes.get(error.digest, recipe)
+                if losses[error.digest] >= _ATTEMPTS or lost is None:
+                    raise
+                if isinstance(lost, NodeRecipe):
+                    stack.append(lost)
+                else:
+                    remade = lost.remake()
+                    made[remade.planned] = remade
+                continue
+            stack.pop()
+            if not stack:
+                return handle
+            made[handle.planned] = handle.light()
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Each handle travels once, however many ways lead to it, and only the nearest ones: a

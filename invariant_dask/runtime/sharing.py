@@ -7,6 +7,7 @@ only the other's store has.
 
 from __future__ import annotations
 
+import os
 import threading
 import warnings
 from collections.abc import Iterator
@@ -28,6 +29,14 @@ if TYPE_CHECKING:
 _checked: WeakKeyDictionary[Any, dict[str, frozenset[str]]] = WeakKeyDictionary()
 _reports: WeakKeyDictionary[Any, list[Any]] = WeakKeyDictionary()
 _lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603  a thread that the child does not have may hold it
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def check_shared(client: Client, store: Store) -> None:

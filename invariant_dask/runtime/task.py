@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
+
+import dask.local
 
 from invariant_dask.core.digest import PlannedDigest
 from invariant_dask.core.sealed import SealedDict
 from invariant_dask.errors import ArtifactLostError
-from invariant_dask.runtime.handle import Handle, Outcome
+from invariant_dask.runtime.handle import Handle, Outcome, Recipe
 from invariant_dask.runtime.produce import RunInfo, Spec, produce
 from invariant_dask.store.base import Store
 from invariant_dask.store.opening import StoreRef
@@ -55,7 +58,27 @@ def settle(ref: StoreRef) -> None:
         group.__exit__(None, None, None)
 
 
-def load_node(planned: PlannedDigest, info: RunInfo) -> Handle:
+@dataclass(frozen=True, slots=True)
+class ByGraph:
+    """Makes a node again by the complete graph, in the process that has it.
+
+    It does not travel: each task would weigh as much as the graph.
+    """
+
+    graph: Mapping[str, Any]
+    key: str
+
+    def remake(self) -> Handle:
+        return dask.local.get_sync(self.graph, self.key)  # type: ignore[no-any-return]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(None), ()
+
+    def __dask_tokenize__(self) -> str:
+        return self.key
+
+
+def load_node(planned: PlannedDigest, info: RunInfo, again: Recipe | None = None) -> Handle:
     """Return a handle for a stored artifact; its bytes are read by whoever uses them.
 
     Raises
@@ -65,11 +88,14 @@ def load_node(planned: PlannedDigest, info: RunInfo) -> Handle:
     """
     found = info.store.open().lookup([planned]).get(planned)
     if found is None:
+        if again is not None:
+            return again.remake()
         raise ArtifactLostError(digest=planned.hex(), reason="its record is gone")
     record = found.record
     return Handle(
-        planned, record.descriptor, record.kind, record.size, Outcome("stored"), info.store, record
-    )
+        planned, record.descriptor, record.kind, record.size, Outcome("stored"), info.store, record,
+        recipe=again,
+    )  # fmt: skip
 
 
 def unwrap(handle: Handle) -> Any:

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from weakref import WeakValueDictionary
 
@@ -398,7 +398,7 @@ class Store(Backend):
             # Nothing need be written for those who use the store in this process.
             token, obstacle = f"unseen-{id(self)}", str(error)
         _live[token] = self
-        return StoreRef(self.kind, self.url, token, obstacle)
+        return StoreRef(self.kind, self.url, token, obstacle, self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return StoreRef.open, (self.ref(),)
@@ -413,6 +413,8 @@ class StoreRef:
     token: str
     obstacle: str = ""
     """Why there is no token that another process could see; such a reference cannot be sent."""
+    live: Store | None = field(default=None, compare=False, repr=False)
+    """Kept alive where the reference was made; it does not travel."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.obstacle:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import re
 
 import dask
 import pytest
 import sample_ops
 from dask.base import collections_to_expr
+from dask.delayed import Delayed
 from distributed import Client
 
-from invariant_dask import Graph, compile
+from invariant_dask import Graph, MemoryStore, compile
 from invariant_dask.store.disk import DiskStore
 
 KEY = re.compile(r"([A-Za-z][A-Za-z0-9_:.]*)-([0-9a-f]{64})")
@@ -154,6 +156,20 @@ def test_compiled_can_be_pickled_as_a_plain_dask_object(tmp_path) -> None:
     assert pickle.loads(pickle.dumps(compiled)).compute(scheduler="sync") == EXPECTED
 
 
+@pytest.mark.parametrize("make", ["frozen", "delayed", "graph"])
+def test_what_is_left_of_a_compiled_graph_keeps_a_store_in_memory(make) -> None:
+    compiled = compile(arithmetic(), store=MemoryStore())
+    if make == "frozen":
+        left = compiled.frozen()
+    elif make == "delayed":
+        left = dask.delayed(identity)(compiled)
+    else:
+        left = Delayed(compiled.key, dict(compiled.dask))
+    del compiled
+    gc.collect()
+    assert left.compute(scheduler="sync") == EXPECTED
+
+
 def test_compiled_has_no_attributes_by_magic(tmp_path) -> None:
     compiled = compile(arithmetic(), store=DiskStore(tmp_path / "store"))
     with pytest.raises(AttributeError, match="colour"):
@@ -161,8 +177,6 @@ def test_compiled_has_no_attributes_by_magic(tmp_path) -> None:
 
 
 def test_outputs_may_be_the_markers_that_add_returned() -> None:
-    from invariant_dask import MemoryStore
-
     g = Graph()
     three = g.add("three", "stdlib:add", a=1, b=2)
     g.add("four", "stdlib:add", a=three, b=1)

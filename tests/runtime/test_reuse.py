@@ -15,6 +15,7 @@ import sample_ops
 
 from invariant_dask import Decision, Graph, MemoryStore, Node, NullStore, compile, op, ref
 from invariant_dask.core.digest import parse_hex
+from invariant_dask.errors import ArtifactLostError
 from invariant_dask.ops.registry import OpRegistry
 from invariant_dask.plan.plan import Reason
 from invariant_dask.store.disk import DiskStore
@@ -187,6 +188,73 @@ def test_blob_deleted_between_plan_and_load(tmp_path, calls) -> None:
         assert calls.names.count("array") >= 1
 
 
+def damage_all_blobs(root) -> None:
+    for path in (root / "blobs").rglob("*"):
+        if path.is_file():
+            path.chmod(0o644)
+            path.write_bytes(bytes(path.stat().st_size))
+
+
+def test_any_number_of_damaged_artifacts_is_computed_again(tmp_path, calls) -> None:
+    g = Graph()
+    sources = [g.add(f"src{i}", sample_ops.array, n=5_000 + i) for i in range(40)]
+    for source in sources:
+        g.add(f"mean of {source.name}", sample_ops.mean, values=source)
+    store = DiskStore(tmp_path / "s")
+    compile(g, sources, store=store).compute(scheduler="sync")
+    for outputs in (sources, None):  # as outputs, and as inputs of what runs
+        damage_all_blobs(tmp_path / "s")
+        calls.clear()
+        values = compile(g, outputs, store=store).compute(scheduler="sync")
+        assert len(values) == 40
+        assert calls.counts["array"] == 40
+
+
+def test_frozen_graph_computes_what_turns_out_to_be_damaged_or_gone_again(tmp_path, calls) -> None:
+    g = Graph()
+    data = g.add("data", sample_ops.array, n=5_000)
+    part = g.add("part", sample_ops.joined, parts=[data], plus=1)
+    g.add("mean", sample_ops.mean, values=part)
+    g.add("kept", sample_ops.source, seed=3)
+    store = DiskStore(tmp_path / "s")
+    compile(g, [part, "kept"], store=store).compute(scheduler="sync")
+    frozen = compile(g, store=store).frozen()
+    assert len(frozen.dask) == 4  # mean with what it needs, kept, and the value
+    damage_all_blobs(tmp_path / "s")
+    store.invalidate("t:source")
+    calls.clear()
+    assert frozen.compute(scheduler="sync") == {"mean": 2500, "kept": [0, 1, 2]}
+    assert calls.counts == {"array": 1, "joined": 1, "mean": 1, "source": 1}
+
+
+def test_plain_dask_computes_a_long_chain_of_damaged_artifacts_again(tmp_path, calls) -> None:
+    g = Graph()
+    part = g.add("first", sample_ops.array, n=5_000)
+    for i in range(400):
+        part = g.add(f"part{i}", sample_ops.joined, parts=[part], plus=i + 1)
+    store = DiskStore(tmp_path / "s")
+    compile(g, store=store).compute(scheduler="sync")
+    damage_all_blobs(tmp_path / "s")
+    calls.clear()
+    (value,) = dask.compute(compile(g, store=store), scheduler="sync")
+    assert value[0] == sum(range(401))
+    assert calls.counts == {"array": 1, "joined": 400}
+
+
+def test_artifact_that_is_lost_again_and_again_is_an_error_that_says_why(tmp_path) -> None:
+    class Leaky(DiskStore):
+        def _read_blob(self, blob, length):
+            return None
+
+    store = Leaky(tmp_path / "s")
+    compiled = compile({"x": Node("t:array", {"n": 5_000})}, store=store)
+    compiled.compute(scheduler="sync")
+    for entry in (compiled.compute, lambda **kw: dask.compute(compiled, **kw)):
+        with pytest.raises(ArtifactLostError) as caught:
+            entry(scheduler="sync")
+        assert str(caught.value).count("went away") == 1
+
+
 def test_what_a_stored_handle_is_made_from_adds_little_to_its_pickle(tmp_path) -> None:
     """A handle that is sent brings what it takes to make the artifact again, but within bounds."""
     g = Graph()
@@ -254,7 +322,7 @@ def test_two_clients_of_one_cluster_run_a_node_once(cluster, client, tmp_path, c
     assert calls.counts == {"source": 1, "total": 1, "parity": 1, "double": 1}
 
 
-@pytest.mark.parametrize("entry", ["compute", "plain"])
+@pytest.mark.parametrize("entry", ["compute", "plain", "frozen"])
 def test_nondeterministic_input_that_was_evicted_leaves_no_incoherent_pair(entry, tmp_path) -> None:
     drawn = iter([1, 2, 3])
     ops = OpRegistry()
@@ -277,6 +345,8 @@ def test_nondeterministic_input_that_was_evicted_leaves_no_incoherent_pair(entry
     compiled = compile(g, ["y", "z"], store=store, registry=ops)
     if entry == "compute":
         both = compiled.compute(scheduler="sync")
+    elif entry == "frozen":
+        both = compiled.frozen().compute(scheduler="sync")
     else:
         (both,) = dask.compute(compiled, scheduler="sync")
     assert both == {"y": 8, "z": 2}

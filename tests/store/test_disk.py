@@ -357,6 +357,20 @@ def test_truncated_blob_is_written_again_when_it_is_published(tmp_path: Path) ->
     assert store.get(digest) == b"x" * 2_000_000
 
 
+@pytest.mark.parametrize("size", [40_000, 3_000_000])
+def test_damaged_blob_is_written_again_when_it_is_published(size: int, tmp_path: Path) -> None:
+    store = DiskStore(tmp_path / "s")
+    value = np.full(size, 7, "u1")
+    store.put(sample_manifest(), value)
+    (file,) = blob_files(tmp_path / "s")
+    file.chmod(0o644)
+    with file.open("r+b") as damaged:
+        damaged.seek(size - 1)
+        damaged.write(b"\0")
+    record = store.put(sample_manifest(n=2), value)
+    assert same(store.get(record.resolved), value)
+
+
 def test_blob_files_cannot_be_written_by_mistake(tmp_path: Path) -> None:
     DiskStore(tmp_path / "s").put(sample_manifest(), b"x" * 40_000)
     (file,) = blob_files(tmp_path / "s")
