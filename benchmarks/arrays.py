@@ -98,6 +98,11 @@ def measure(mb: int, repeat: int, folder: Path) -> Seconds:
     return {name: statistics.median(times) for name, times in taken.items()}
 
 
+def rounds(mb: int) -> int:
+    """Return how often cases are measured by default."""
+    return max(3, min(15, 720 // mb))
+
+
 def once(row: Row, work: floors.Work, *, check: bool) -> float:
     """Measure one case once."""
     with row.case(work) as run:
@@ -203,13 +208,13 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.arrays")
     parser.add_argument("--mb", default="8,80,800", help="sizes in 10^6 bytes")
-    parser.add_argument("--repeat", type=int, default=7)
+    parser.add_argument("--repeat", type=int, help="rounds; by default fewer for larger arrays")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args(arguments)
     sizes = [int(mb) for mb in options.mb.split(",")]
     before = machine()
     with tempfile.TemporaryDirectory() as folder:
-        times = {mb: measure(mb, options.repeat, Path(folder)) for mb in sizes}
+        times = {mb: measure(mb, options.repeat or rounds(mb), Path(folder)) for mb in sizes}
         memory = {mb: measure_memory(mb, Path(folder)) for mb in sizes}
     console = Console(width=None if os.isatty(1) else 120)
     console.print(time_table(times), memory_table(memory))
@@ -222,7 +227,7 @@ def main(arguments: list[str] | None = None) -> None:
                  for row in ROWS if row.key in seconds}
             for mb, seconds in times.items()
         }  # fmt: skip
-        report = {"machine": before, "repeat": options.repeat, "arrays": rows, "memory": memory}
+        report = {"machine": before, "arrays": rows, "memory": memory}
         options.json.write_text(json.dumps(report, indent=1) + "\n")
 
 
