@@ -4,7 +4,9 @@
 
 Two floors are measured: SHA-256 on one core and on all cores, each overlapped with a plain write
 (to store) or over a memory map (to load). Times are medians of rounds in which all cases take
-turns; each gets memory that was touched before. Nothing is synced to the device, by anybody.
+turns; each gets memory that was touched before. Nothing is synced to the device, by anybody. Where
+others use the machine, `x cpu` is to be trusted: processor time, and that of the floor with all
+cores (the two floors take the same).
 """
 
 from __future__ import annotations
@@ -77,25 +79,30 @@ ROWS = [
     Row("load", "ours: the same in a fresh process", ours.compute_fresh, LOAD),
 ]
 
-Seconds = dict[str, float]
+Cost = tuple[float, float]
+"""Seconds that went by, and seconds of processor time."""
 
 
-def measure(mb: int, repeat: int, folder: Path) -> Seconds:
-    """Return the median seconds of each case that can run here."""
+def measure(mb: int, repeat: int, folder: Path) -> dict[str, Cost]:
+    """Return the median cost of each case that can run here."""
     array = np.random.default_rng(mb).random(mb * MB // 8)
     work = floors.Work(array, folder)
     floors.plain_write(work.stored, work.view)
     missing = peers.absent()
     rows = [row for row in ROWS if not row.key.startswith(tuple(missing))]
-    taken: dict[str, list[float]] = {row.key: [] for row in rows}
+    taken: dict[str, list[Cost]] = {row.key: [] for row in rows}
     for turn in range(repeat + 1):  # the first warms up and is not counted
         random.shuffle(rows)
         for row in rows:
-            seconds = once(row, work, check=turn == 0)
+            cost = once(row, work, check=turn == 0)
             if turn:
-                taken[row.key].append(seconds)
+                taken[row.key].append(cost)
     work.stored.unlink()
-    return {name: statistics.median(times) for name, times in taken.items()}
+    median = statistics.median
+    return {
+        name: (median(wall for wall, _ in costs), median(cpu for _, cpu in costs))
+        for name, costs in taken.items()
+    }
 
 
 def rounds(mb: int) -> int:
@@ -103,15 +110,15 @@ def rounds(mb: int) -> int:
     return max(3, min(15, 720 // mb))
 
 
-def once(row: Row, work: floors.Work, *, check: bool) -> float:
+def once(row: Row, work: floors.Work, *, check: bool) -> Cost:
     """Measure one case once."""
     with row.case(work) as run:
         gc.collect()
         touch_memory(work)
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         result = run()
-        seconds = time.perf_counter() - start
-        if isinstance(result, float):  # measured in another process, and checked there
+        cost = time.perf_counter() - start, time.process_time() - cpu
+        if isinstance(result, tuple):  # measured in another process, and checked there
             return result
         if check and isinstance(result, np.ndarray):
             op_made = "compute" in row.key or row.key == ALONE
@@ -121,7 +128,7 @@ def once(row: Row, work: floors.Work, *, check: bool) -> float:
         if check and isinstance(result, bytes) and result != floors.tree(work.view, 1):
             raise SystemExit(f"{row.name}: wrong hash")
         del result
-    return seconds
+    return cost
 
 
 def touch_memory(work: floors.Work) -> None:
@@ -136,33 +143,39 @@ def touch_memory(work: floors.Work) -> None:
     again.unlink()
 
 
-def ratios(row: Row, seconds: Seconds) -> dict[str, float]:
+def ratios(row: Row, costs: dict[str, Cost]) -> dict[str, float]:
     """Return how many times its floors a case takes."""
-    extra = seconds[ALONE] if row.with_op else 0.0
-    return {name: seconds[row.key] / (seconds[floor] + extra) for name, floor in row.against}
+    wall, cpu = costs[row.key]
+    own_wall, own_cpu = costs[ALONE] if row.with_op else (0.0, 0.0)
+    found = {name: wall / (costs[floor][0] + own_wall) for name, floor in row.against}
+    if found:
+        found["cpu"] = cpu / (costs[dict(row.against)["tree"]][1] + own_cpu)
+    return found
 
 
-def time_table(results: dict[int, Seconds]) -> Table:
+def time_table(results: dict[int, dict[str, Cost]]) -> Table:
     """Return the table of times and ratios."""
-    table = Table(title="Large arrays: milliseconds, and times the floor with one core / all cores")
+    table = Table(title="Large arrays: milliseconds, and times the floor")
     table.add_column("")
     for mb in results:
         table.add_column(f"{mb} MB", justify="right")
         table.add_column("x one", justify="right")
         table.add_column("x all", justify="right")
+        table.add_column("x cpu", justify="right")
     section = ROWS[0].section
     for row in ROWS:
         if row.section != section:
             table.add_section()
             section = row.section
         cells = []
-        for seconds in results.values():
-            if row.key not in seconds:
-                cells += ["absent", "", ""]
+        for costs in results.values():
+            if row.key not in costs:
+                cells += ["absent", "", "", ""]
                 continue
-            found = ratios(row, seconds)
-            cells.append(f"{seconds[row.key] * 1000:.1f}")
-            cells += [f"{found[name]:.2f}" if name in found else "" for name in ("one", "tree")]
+            found = ratios(row, costs)
+            cells.append(f"{costs[row.key][0] * 1000:.1f}")
+            for name in ("one", "tree", "cpu"):
+                cells.append(f"{found[name]:.2f}" if name in found else "")
         table.add_row(row.name, *cells, style="bold" if row.name.startswith("ours") else "")
     return table
 
@@ -173,7 +186,6 @@ def measure_memory(mb: int, folder: Path) -> dict[str, dict[str, float]]:
     found = {}
     for what in ("put", "load", "compute"):
         result = ours.child(what, folder / f"memory-{mb}", items)
-        result.pop("seconds")
         found[what] = {name: value / (8 * items) for name, value in result.items()}
     return found
 
@@ -216,16 +228,17 @@ def main(arguments: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         times = {mb: measure(mb, options.repeat or rounds(mb), Path(folder)) for mb in sizes}
         memory = {mb: measure_memory(mb, Path(folder)) for mb in sizes}
-    console = Console(width=None if os.isatty(1) else 120)
+    console = Console(width=None if os.isatty(1) else 150)
     console.print(time_table(times), memory_table(memory))
     for name in peers.absent():
         console.print(f"{name} is absent: pip install 'invariant-dask[peers]'", markup=False)
     console.print(", ".join(f"{name} {value}" for name, value in before.items()))
     if options.json:
         rows = {
-            mb: {row.key: {"seconds": seconds[row.key], **ratios(row, seconds)}
-                 for row in ROWS if row.key in seconds}
-            for mb, seconds in times.items()
+            mb: {row.key: {"seconds": costs[row.key][0], "cpu_seconds": costs[row.key][1],
+                           **ratios(row, costs)}
+                 for row in ROWS if row.key in costs}
+            for mb, costs in times.items()
         }  # fmt: skip
         report = {"machine": before, "arrays": rows, "memory": memory}
         options.json.write_text(json.dumps(report, indent=1) + "\n")
