@@ -97,7 +97,7 @@ def compute(store: DiskStore, items: int, result: dict[str, float]) -> None:
 def warm(store: DiskStore, items: int, result: dict[str, float]) -> None:
     start, cpu = time.perf_counter(), time.process_time()
     value = graph_of(items, store).compute()
-    result["seconds"] = time.perf_counter() - start
+    result["wall"] = time.perf_counter() - start
     result["cpu"] = time.process_time() - cpu
     check(value, np.arange(items))
 

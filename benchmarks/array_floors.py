@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,15 @@ DOMAIN = b"invariant-dask/v1/blob\0"
 
 Case = Callable[["Work"], AbstractContextManager[Callable[[], object]]]
 """Prepares a measurement, yields what is measured, and cleans up."""
+
+
+class Cost(NamedTuple):
+    """What a case took."""
+
+    wall: float
+    """Seconds that went by."""
+    cpu: float
+    """Seconds of processor time, of all threads."""
 
 
 @dataclass

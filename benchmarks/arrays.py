@@ -30,6 +30,7 @@ from rich.table import Table
 from benchmarks import array_floors as floors
 from benchmarks import array_ours as ours
 from benchmarks import array_peers as peers
+from benchmarks.array_floors import Cost
 
 MB = 10**6
 STORE = ("one", "store_one"), ("tree", "store_tree")
@@ -79,9 +80,6 @@ ROWS = [
     Row("load", "ours: the same in a fresh process", ours.compute_fresh, LOAD),
 ]
 
-Cost = tuple[float, float]
-"""Seconds that went by, and seconds of processor time."""
-
 
 def measure(mb: int, repeat: int, folder: Path) -> dict[str, Cost]:
     """Return the median cost of each case that can run here."""
@@ -100,7 +98,7 @@ def measure(mb: int, repeat: int, folder: Path) -> dict[str, Cost]:
     work.stored.unlink()
     median = statistics.median
     return {
-        name: (median(wall for wall, _ in costs), median(cpu for _, cpu in costs))
+        name: Cost(median(cost.wall for cost in costs), median(cost.cpu for cost in costs))
         for name, costs in taken.items()
     }
 
@@ -117,8 +115,8 @@ def once(row: Row, work: floors.Work, *, check: bool) -> Cost:
         touch_memory(work)
         start, cpu = time.perf_counter(), time.process_time()
         result = run()
-        cost = time.perf_counter() - start, time.process_time() - cpu
-        if isinstance(result, tuple):  # measured in another process, and checked there
+        cost = Cost(time.perf_counter() - start, time.process_time() - cpu)
+        if isinstance(result, Cost):  # measured in another process, and checked there
             return result
         if check and isinstance(result, np.ndarray):
             op_made = "compute" in row.key or row.key == ALONE
@@ -146,10 +144,10 @@ def touch_memory(work: floors.Work) -> None:
 def ratios(row: Row, costs: dict[str, Cost]) -> dict[str, float]:
     """Return how many times its floors a case takes."""
     wall, cpu = costs[row.key]
-    own_wall, own_cpu = costs[ALONE] if row.with_op else (0.0, 0.0)
-    found = {name: wall / (costs[floor][0] + own_wall) for name, floor in row.against}
+    own = costs[ALONE] if row.with_op else Cost(0.0, 0.0)
+    found = {name: wall / (costs[floor].wall + own.wall) for name, floor in row.against}
     if found:
-        found["cpu"] = cpu / (costs[dict(row.against)["tree"]][1] + own_cpu)
+        found["cpu"] = cpu / (costs[dict(row.against)["tree"]].cpu + own.cpu)
     return found
 
 
@@ -173,7 +171,7 @@ def time_table(results: dict[int, dict[str, Cost]]) -> Table:
                 cells += ["absent", "", "", ""]
                 continue
             found = ratios(row, costs)
-            cells.append(f"{costs[row.key][0] * 1000:.1f}")
+            cells.append(f"{costs[row.key].wall * 1000:.1f}")
             for name in ("one", "tree", "cpu"):
                 cells.append(f"{found[name]:.2f}" if name in found else "")
         table.add_row(row.name, *cells, style="bold" if row.name.startswith("ours") else "")
@@ -235,7 +233,7 @@ def main(arguments: list[str] | None = None) -> None:
     console.print(", ".join(f"{name} {value}" for name, value in before.items()))
     if options.json:
         rows = {
-            mb: {row.key: {"seconds": costs[row.key][0], "cpu_seconds": costs[row.key][1],
+            mb: {row.key: {"seconds": costs[row.key].wall, "cpu_seconds": costs[row.key].cpu,
                            **ratios(row, costs)}
                  for row in ROWS if row.key in costs}
             for mb, costs in times.items()
