@@ -42,10 +42,10 @@ class Spool:
         try:
             blob, mapped = _write_and_hash(path, view)
         except OSError:  # a full disk, too many files: they are better kept in memory
-            path.unlink(missing_ok=True)
+            _unlink(path)
             return None
         except BaseException:
-            path.unlink(missing_ok=True)
+            _unlink(path)
             raise
         if self._waiting.setdefault(blob, path) != path:
             _unlink(path)  # one file is enough; should that one go, it is written again
