@@ -63,9 +63,11 @@ def cores() -> int:
 
 
 def plain_write(path: Path, view: memoryview) -> None:
-    """Write a new file in pieces of a leaf, without fsync."""
+    """Write a new file in pieces of a leaf, without fsync; space is reserved, which is faster."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(fd, 0, len(view))
         for at in range(0, len(view), LEAF):
             os.write(fd, view[at : at + LEAF])
     finally:

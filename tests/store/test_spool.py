@@ -177,6 +177,16 @@ def test_a_full_disk_is_told_when_publishing_and_the_artifact_is_in_memory(
     assert encoded == encode(BIG)
 
 
+def test_a_file_system_that_cannot_reserve_space_will_do(store, monkeypatch) -> None:
+    def unsupported(*_args: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "not supported")
+
+    monkeypatch.setattr(spool.os, "posix_fallocate", unsupported, raising=False)
+    encoded = store.encode(BIG)
+    assert len(waiting(store)) == 1
+    assert encoded == encode(BIG)
+
+
 def test_too_many_maps_are_not_made(store, monkeypatch) -> None:
     monkeypatch.setattr(spool, "_MOST_MAPS", 0)
     assert store.encode(BIG) == encode(BIG)
