@@ -27,7 +27,7 @@ from invariant_dask.ops.registry import OpRegistry, default_registry
 from invariant_dask.plan.compile import compile_graph
 from invariant_dask.plan.plan import Plan
 from invariant_dask.plan.program import Program
-from invariant_dask.runtime import graph, planner
+from invariant_dask.runtime import code, collector, graph, planner
 from invariant_dask.runtime.driver import Driver, Progress, writer
 from invariant_dask.runtime.handle import Outcome
 from invariant_dask.runtime.produce import RunInfo
@@ -92,10 +92,11 @@ def compile(  # noqa: A001  the verb of this package
         outputs = tuple(outputs)  # a generator must survive being compiled twice
 
     def draw() -> Program:
-        return compile_graph(
-            graph, outputs, context,
-            registry=chosen, resolve_file=hasher, nonce=os.urandom(16),
-        )  # fmt: skip
+        with collector.paused():
+            return compile_graph(
+                graph, outputs, context,
+                registry=chosen, resolve_file=hasher, nonce=os.urandom(16),
+            )  # fmt: skip
 
     return Compiled(draw(), opened, draw)
 
@@ -153,14 +154,29 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
 
     @property
     def dask(self) -> graph.DaskGraph:
-        """The complete graph for plain Dask; its tasks ask the store first."""
+        """The complete graph for plain Dask; its tasks ask the store first.
+
+        Raises
+        ------
+        StaleCodeError
+            If an op, or code it uses, changed since the graph was compiled.
+        """
+        code.recheck_ops(self.program.steps)
         if self._complete is None:
-            self._complete = graph.complete_graph(self.program, self.info(""))
+            with collector.paused():
+                self._complete = graph.complete_graph(self.program, self.info(""))
         return self._complete
 
     def frozen(self) -> Delayed:
-        """Plan now, and return a plain Dask object for what is left to do."""
+        """Plan now, and return a plain Dask object for what is left to do.
+
+        Raises
+        ------
+        StaleCodeError
+            If an op that must run, or code it uses, changed since the graph was compiled.
+        """
         plan, _ = planner.make_plan(self.program, self.store)
+        code.recheck_ops(self.program.steps[index] for index in plan.run)
         return Delayed(self.key, graph.frozen_graph(plan, self.info("")))
 
     # --- entries that plan ---

@@ -41,6 +41,12 @@ def array(n):
     return np.arange(n, dtype="float64")
 
 
+@op("t:joined")
+def joined(parts, plus=0):
+    _note("joined")
+    return sum(part[:5_000] for part in parts) + plus
+
+
 @op("t:mean")
 def mean(values):
     _note("mean")
@@ -80,6 +86,13 @@ class Unpicklable(Exception):
 def unpicklable(value):
     _note("unpicklable")
     raise Unpicklable("deep trouble")
+
+
+@op("t:needs-file")
+def needs_file(path):
+    """Fail until there is a file, as an op does whose surroundings are not ready yet."""
+    _note("needs_file")
+    return Path(path).read_text()
 
 
 @op("t:halves")

@@ -6,8 +6,6 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from invariant_dask._version import __version__
 from invariant_dask.cli.loading import load_graph
@@ -109,4 +107,4 @@ def run_app() -> None:
 
 
 def _complain(message: str) -> None:
-    Console(stderr=True).print(f"[bold red]invariant-dask: error:[/] {escape(message)}")
+    typer.echo(f"{typer.style('invariant-dask: error:', fg='red', bold=True)} {message}", err=True)

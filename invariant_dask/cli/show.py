@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from typer import echo, style
 
 from invariant_dask.plan.plan import Decision, Plan
 
@@ -23,6 +21,10 @@ _STYLES = {
 
 def show_plan(plan: Plan, limit: int = 200) -> None:
     """Print a plan as a table, what runs first, with the summary behind."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
     console = Console()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("", "node", "op", "digest", "why"):
@@ -30,9 +32,9 @@ def show_plan(plan: Plan, limit: int = 200) -> None:
     order = list(Decision)
     nodes = sorted(plan.nodes(), key=lambda node: order.index(node.decision))
     for node in nodes[:limit]:
-        style = _STYLES[node.decision]
+        mark = _STYLES[node.decision]
         table.add_row(
-            f"[{style}]{node.decision.value}[/]",
+            f"[{mark}]{node.decision.value}[/]",
             escape(node.node),
             escape(node.op),
             node.digest.hex()[:12] if node.digest else "",
@@ -46,49 +48,50 @@ def show_plan(plan: Plan, limit: int = 200) -> None:
 
 def show_run(run: Any) -> None:
     """Print what a run did, why each node ran, and its outputs."""
-    console = Console()
     reasons = [node for node in run.plan.nodes() if node.decision is Decision.RUN]
     ran = set(run.ran())
     for node in reasons[:50]:
         if node.node in ran:
             why = "; ".join(node.causes) or node.reason.value
-            console.print(f"[yellow]ran[/] {escape(node.node)}: {escape(why)}")
+            echo(f"{style('ran', fg='yellow')} {node.node}: {why}")
         else:
-            console.print(f"[green]reused[/] {escape(node.node)}: its inputs came out the same")
+            echo(f"{style('reused', fg='green')} {node.node}: its inputs came out the same")
     if len(reasons) > 50:
-        console.print(f"... and {len(reasons) - 50} more")
+        echo(f"... and {len(reasons) - 50} more")
     counts = run.counts()
-    console.print(
-        f"[bold]{counts['ran']} ran, {counts['reused']} reused, {counts['pruned']} pruned[/] "
-        f"in {run.seconds:.2f} s"
-    )
+    summary = f"{counts['ran']} ran, {counts['reused']} reused, {counts['pruned']} pruned"
+    echo(f"{style(summary, bold=True)} in {run.seconds:.2f} s")
     for name, value in run.values.items():
-        console.print(f"[bold]{escape(name)}[/] = {escape(_brief(value))}")
+        echo(f"{style(name, bold=True)} = {_brief(value)}")
 
 
 @contextmanager
 def live_progress() -> Iterator[Any]:
     """Yield a progress callback for `Compiled.run`; it draws on terminals only."""
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    ) as bar:
-        task = bar.add_task("running", total=None)
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with ExitStack() as until_the_end:
         done: set[str] = set()
+        bar: Any = None
 
         def progress(plan: Plan, digest: str, outcome: Any) -> None:  # noqa: ARG001
-            if not done:
-                bar.update(task, total=len(plan.steps(Decision.RUN)) + len(plan.loads))
+            nonlocal bar
+            if bar is None:  # a run that finds everything stored needs none
+                bar = until_the_end.enter_context(_progress_bar())
+                bar.add_task("running", total=len(plan.run) + len(plan.loads))
             done.add(digest)
-            bar.update(task, completed=len(done))
+            bar.update(bar.task_ids[0], completed=len(done))
 
         yield progress
+
+
+def _progress_bar() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    return Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True)
 
 
 def _brief(value: object) -> str:

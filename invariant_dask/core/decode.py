@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 Fetch: TypeAlias = "Callable[[BlobId, int], Buffer]"
 """Returns the *verified* bytes of a blob of a given length."""
 
+Slots: TypeAlias = Sequence[Callable[[], Any]]
+"""Make the values of slots, each time a new one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hashed:
@@ -59,7 +62,7 @@ def decode(
     data: bytes,
     *,
     fetch: Fetch = _no_blobs,
-    slots: Sequence[Any] = (),
+    slots: Slots = (),
     open_file: Callable[[FileContent], Any] | None = None,
     sealed: bool = False,
 ) -> Any:
@@ -72,7 +75,8 @@ def decode(
     fetch
         Where blobs come from.
     slots
-        The values that stand where a template has slots.
+        What makes the values that stand where a template has slots; called for each occurrence,
+        so that two places never hold one object.
     open_file
         What an op gets for an input file; by default its `FileContent`.
     sealed
@@ -129,7 +133,7 @@ class _Decoder:
         self,
         data: bytes,
         fetch: Fetch,
-        slots: Sequence[Any],
+        slots: Slots,
         open_file: Callable[[FileContent], Any] | None,
         sealed: bool,
     ) -> None:
@@ -439,7 +443,7 @@ class _Decoder:
         index = self.integer()
         if not 0 <= index < len(self.slots):
             self.fail("a slot without a value")
-        return self.slots[index]
+        return self.slots[index]()
 
 
 _NULL = b"\xf6"

@@ -7,11 +7,12 @@ the entry is void for this run and the resolved digest decides instead.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from invariant_dask.core.digest import ArtifactHash
 from invariant_dask.plan.plan import Decision, Plan
+from invariant_dask.plan.program import Step
 
 
 def suspects(plan: Plan, ran: Collection[int]) -> list[int]:
@@ -22,9 +23,9 @@ def suspects(plan: Plan, ran: Collection[int]) -> list[int]:
     """
     steps = plan.program.steps
     fresh = set(ran)
-    if not fresh:
+    if not plan.reused or all(fresh.isdisjoint(step.inputs) for step in _pruned(plan)):
         return []
-    below = set(plan.steps(Decision.REUSE))
+    below = set(plan.reused)
     between = []
     for index in range(len(steps) - 1, -1, -1):
         if index not in below:
@@ -33,6 +34,12 @@ def suspects(plan: Plan, ran: Collection[int]) -> list[int]:
         if plan.decisions[index] is Decision.PRUNED and fresh.intersection(steps[index].inputs):
             between.append(index)
     return between
+
+
+def _pruned(plan: Plan) -> Iterator[Step]:
+    decisions = plan.decisions
+    steps = enumerate(plan.program.steps)
+    return (step for index, step in steps if decisions[index] is Decision.PRUNED)
 
 
 def used_hashes(plan: Plan) -> dict[int, ArtifactHash]:

@@ -185,6 +185,8 @@ class _Search:
         count = len(self.steps)
         decisions = [Decision.PRUNED] * count
         reasons = [Reason.NOT_NEEDED] * count
+        run: list[int] = []
+        reused: list[int] = []
         stack = list(self.program.targets)
         while stack:
             index = stack.pop()
@@ -192,15 +194,18 @@ class _Search:
                 continue
             if index in self.found:
                 decisions[index] = Decision.REUSE
+                reused.append(index)
                 resolved = index in self.by_resolved
                 reasons[index] = Reason.SAME_INPUTS if resolved else Reason.STORED
             else:
                 decisions[index] = Decision.RUN
+                run.append(index)
                 stack.extend(self.steps[index].needs)
-        for index, step in enumerate(self.steps):
-            if decisions[index] is Decision.RUN:
-                reasons[index] = self.reason(index, step.planned, decisions)
-        return Plan(self.program, decisions, reasons, self.found, self.by_resolved)
+        run.sort()
+        reused.sort()
+        for index in run:
+            reasons[index] = self.reason(index, self.steps[index].planned, decisions)
+        return Plan(self.program, decisions, reasons, self.found, self.by_resolved, run, reused)
 
     def reason(self, index: int, planned: PlannedDigest, decisions: list[Decision]) -> Reason:
         step = self.steps[index]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from invariant_dask.plan.plan import Decision, Plan
+from invariant_dask.plan.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Drift:
 def find_drift(plan: Plan) -> Iterator[Drift]:
     """Yield one drift for each op of which a reused artifact was made by other code."""
     seen: set[str] = set()
-    for index in plan.steps(Decision.REUSE):
+    for index in plan.reused:
         step = plan.program.steps[index]
         op = step.bound.op
         if not step.bound.code or op.name in seen or op.on_drift == "ignore":

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from invariant_dask.core import manifest
 from invariant_dask.core.manifest import Manifest
-from invariant_dask.plan.plan import Decision, Plan, Reason
+from invariant_dask.plan.plan import Plan, Reason
 from invariant_dask.plan.program import Program, describe_part
 
 
@@ -55,7 +55,7 @@ def explain(plan: Plan, recent: Recent) -> dict[int, tuple[str, ...]]:
     past: dict[str, list[tuple[str, Manifest]]] = {}
     causes: dict[int, tuple[str, ...]] = {}
     roots: dict[int, frozenset[str]] = {}
-    for index in plan.steps(Decision.RUN):
+    for index in plan.run:
         step = plan.program.steps[index]
         upstream: set[str] = set()
         for source in step.inputs:

@@ -64,17 +64,17 @@ class Plan:
     """What the store answered, by step."""
     by_resolved: set[int]
     """Steps found by resolved digest; their planned entry is still to be written."""
+    run: list[int]
+    """The steps that run, in topological order."""
+    reused: list[int]
+    """The steps that are reused, in topological order."""
     causes: dict[int, tuple[str, ...]] = field(default_factory=dict)
     """In words, by step: what `explain` found."""
-
-    def steps(self, decision: Decision) -> list[int]:
-        """Return the steps with one decision, in topological order."""
-        return [index for index, made in enumerate(self.decisions) if made is decision]
 
     @property
     def loads(self) -> list[int]:
         """Steps that are reused as inputs of what runs."""
-        needed = {source for index in self.steps(Decision.RUN) for source in self._inputs(index)}
+        needed = {source for index in self.run for source in self._inputs(index)}
         return sorted(i for i in needed if self.decisions[i] is Decision.REUSE)
 
     def _inputs(self, index: int) -> tuple[int, ...]:

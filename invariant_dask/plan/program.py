@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 from invariant_dask.core import manifest
@@ -22,7 +23,7 @@ class Template:
 
     def describe(self, inputs: Sequence[bytes]) -> bytes:
         """Return the descriptor of the whole, given those of the inputs."""
-        slots = [Described(descriptor) for descriptor in inputs]
+        slots = [partial(Described, descriptor) for descriptor in inputs]
         value = decode(self.storage, slots=slots, fetch=lambda blob, _: self.blobs[blob])
         return descriptor_of(encode(value).identity)
 
@@ -102,7 +103,7 @@ class Step:
         return ResolvedDigest(manifest.digest(self.manifest(inputs)))
 
 
-@dataclass(slots=True)
+@dataclass
 class Program:
     """A compiled graph. Steps only ever name steps before them."""
 
@@ -119,7 +120,7 @@ class Program:
         """Steps of the outputs, in the order they were asked for."""
         return tuple(self.index[node] for node in self.outputs)
 
-    @property
+    @cached_property
     def has_private(self) -> bool:
         """Whether any step is ephemeral."""
         return any(step.private for step in self.steps)

@@ -1,9 +1,10 @@
 """The code of an op, wherever its task runs: found here, or brought along by value.
 
 A task names its op by identity. A process uses a function only after taking that function's own
-identity and finding it equal, once per process; so a worker that still has an older version of a
-module loaded never runs it under a new digest. Own code comes along pickled by value, through
-Dask, never through a store.
+identity and finding it equal; so a worker that still has an older version of a module loaded never
+runs it under a new digest. Where the graph was compiled, code can still change under our feet: a
+run compares again before it starts, plain Dask whenever it takes a graph and while it runs one.
+Own code comes along pickled by value, through Dask, never through a store.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import importlib
 import pickle
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,8 +24,8 @@ from invariant_dask.core import types
 from invariant_dask.errors import InvariantError, StaleCodeError
 from invariant_dask.ops.entry import Op
 from invariant_dask.ops.fingerprint import distribution_of
-from invariant_dask.ops.identity import identify, reference_of
-from invariant_dask.plan.program import BoundOp
+from invariant_dask.ops.identity import OpIdentity, identify, reference_of
+from invariant_dask.plan.program import BoundOp, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,17 @@ class CodeRef:
 
 Key = tuple[bytes, str]
 
+FRESH = 0.002
+"""How long, in seconds, plain Dask relies on a check of code that lives in this process.
+
+Nobody tells us when plain Dask starts on a graph that was made long ago, so its tasks check again.
+"""
+
 _lock = threading.RLock()
 _offered: dict[Key, Op] = {}
 _ready: dict[Key, Callable[..., Any]] = {}
+_checked: dict[Key, float] = {}
+"""When code of this process was last compared with its identity."""
 _packed: dict[Key, CodeRef] = {}
 
 
@@ -69,14 +79,30 @@ def offer(bound: BoundOp) -> None:
             _packed.pop(key, None)
 
 
-def recheck(bound: BoundOp) -> None:
-    """Raise StaleCodeError if an op is no longer what it was when its graph was compiled."""
-    if bound.op.identity().encode() != bound.identity:
+def recheck(bound: BoundOp) -> OpIdentity:
+    """Return the identity of an op, now; it must be what it was when its graph was compiled.
+
+    Raises
+    ------
+    StaleCodeError
+        If the op, or code it uses, changed since then.
+    """
+    start = time.monotonic()
+    identity = bound.op.identity()
+    if identity.encode() != bound.identity:
         msg = (
             f"op {bound.op.name!r} or code it uses changed since the graph was compiled; "
             "compile the graph again"
         )
         raise StaleCodeError(msg)
+    _checked[bound.identity, bound.code] = start
+    return identity
+
+
+def recheck_ops(steps: Iterable[Step]) -> None:
+    """Raise StaleCodeError if an op of some steps changed since they were compiled."""
+    for bound in {id(step.bound): step.bound for step in steps}.values():
+        recheck(bound)
 
 
 def reference(bound: BoundOp) -> CodeRef:
@@ -97,8 +123,15 @@ def local_reference(bound: BoundOp) -> CodeRef:
     return CodeRef(op.name, bound.identity, None, op.version, op.requires, None, bound.code)
 
 
-def function_of(ref: CodeRef) -> Callable[..., Any]:
+def function_of(ref: CodeRef, *, recent: bool = False) -> Callable[..., Any]:
     """Return the function behind a reference.
+
+    Parameters
+    ----------
+    ref
+        The reference.
+    recent
+        Whether a check of long ago will not do, for code that may have changed since.
 
     Raises
     ------
@@ -106,7 +139,10 @@ def function_of(ref: CodeRef) -> Callable[..., Any]:
         If this process has other code under that name and none came along.
     """
     found = _ready.get(ref.key)
-    if found is None:
+    if found is not None and recent and ref.key in _offered:
+        if time.monotonic() - _checked.get(ref.key, 0) >= FRESH:
+            recheck(BoundOp(_offered[ref.key], *ref.key))
+    elif found is None:
         with _lock:
             found = _ready.get(ref.key)
             if found is None:
@@ -115,6 +151,8 @@ def function_of(ref: CodeRef) -> Callable[..., Any]:
 
 
 def _pack(bound: BoundOp) -> CodeRef:
+    # Code that changed must not travel under the identity of what it was.
+    code = recheck(bound).code
     op = bound.op
     function = op.function
     ref = CodeRef(
@@ -122,7 +160,6 @@ def _pack(bound: BoundOp) -> CodeRef:
     )  # fmt: skip
     if ref.implementation is not None and distribution_of(function) is not None:
         return ref  # installed code is installed on workers too, or that is an error
-    code = op.identity().code
     modules = (function.__module__,) if code is None else code.modules
     try:
         payload = _pickle_by_value(function, modules, () if code is None else code.types)
@@ -155,7 +192,7 @@ def _pickle_by_value(
 def _find(ref: CodeRef) -> Callable[..., Any]:
     offered = _offered.get(ref.key)
     if offered is not None:
-        recheck(BoundOp(offered, ref.identity))
+        recheck(BoundOp(offered, *ref.key))
         return offered.function
     imported, why_not = _import(ref)
     if imported is not None:

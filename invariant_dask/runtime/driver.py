@@ -36,6 +36,7 @@ ATTEMPTS = 3
 logger = logging.getLogger("invariant_dask.runtime")
 
 _FOLLOWERS = 4
+_WORTH_A_SLICE = 64
 
 MAX_LOSSES = 30
 """How many artifacts may go away during one run."""
@@ -83,7 +84,7 @@ class Driver:
     def start(self) -> None:
         """Plan, and read the outputs here if all of them are stored."""
         self.make_plan()
-        while not self.plan.steps(Decision.RUN) and not self.finished:
+        while not self.plan.run and not self.finished:
             self.read_outputs()
 
     def make_plan(self) -> None:
@@ -104,10 +105,8 @@ class Driver:
     def finish(self, scheduler: Scheduler) -> None:
         """Run what must run, until all outputs are there and agree with each other."""
         scheduler.prepare(self.store)
-        for bound in {id(step.bound): step.bound for step in self.program.steps}.values():
-            code.recheck(bound)
         while not self.finished:
-            if not self.plan.steps(Decision.RUN):
+            if not self.plan.run:
                 self.read_outputs()
                 continue
             try:
@@ -152,11 +151,11 @@ class Driver:
         special = self.forced or self.void or self.lost or self.program.has_private
         if self.known is not None or special:
             return []
-        run = self.plan.steps(Decision.RUN)
+        run = self.plan.run
         running, steps = set(run), self.program.steps
         first = [index for index in run if running.isdisjoint(steps[index].needs)]
         following = len(run) - len(first)
-        if following < _FOLLOWERS * len(first):
+        if following < max(_FOLLOWERS * len(first), _WORTH_A_SLICE):
             return []
         running.difference_update(first)
         self.known = Known(self.program, running, self.store)
@@ -167,8 +166,9 @@ class Driver:
 
     def submit(self, scheduler: Scheduler, only: list[int]) -> None:
         plan = self.plan
+        code.recheck_ops(self.program.steps[index] for index in plan.run)
         keys = graph.Keys(self.program, getattr(scheduler, "salt", b""))
-        must_run = plan.steps(Decision.RUN)
+        must_run = plan.run
         tainted = set(self.forced) | self.void
         tainted |= self.program.descendants(tainted) if tainted else set()
         states = scheduler.known([keys.of(index) for index in (*must_run, *plan.loads)])

@@ -18,8 +18,8 @@ from invariant_dask.core.digest import DOMAIN_SALT, sha256
 from invariant_dask.core.manifest import bundle_digest
 from invariant_dask.plan.plan import Decision, Plan
 from invariant_dask.plan.program import Program, Step
-from invariant_dask.runtime import code
-from invariant_dask.runtime.produce import RunInfo, Spec
+from invariant_dask.runtime import code, collector
+from invariant_dask.runtime.produce import Job, Jobs, RunInfo, Spec
 from invariant_dask.runtime.task import load_node, run_node, unwrap, unwrap_all
 
 DaskGraph = dict[str, GraphNode]
@@ -71,24 +71,24 @@ def value_key(program: Program) -> str:
 
 def complete_graph(program: Program, info: RunInfo) -> DaskGraph:
     """Return the graph for plain Dask: every step, store-first, and the unwrapped outputs."""
-    keys = Keys(program)
+    keys, jobs = Keys(program), Jobs(code.reference, info, store_first=True)
     graph: DaskGraph = {}
     for index, step in enumerate(program.steps):
         key = keys.of(index)
-        graph[key] = _store_first(key, step, info, keys, step.needs)
+        graph[key] = _task(key, spec_of(step, jobs.of(step.bound)), keys, step.needs)
     _add_value(graph, program, keys)
     return graph
 
 
 def frozen_graph(plan: Plan, info: RunInfo) -> DaskGraph:
     """Return the graph that a plan leaves, for plain Dask."""
-    keys = Keys(plan.program)
+    keys, jobs = Keys(plan.program), Jobs(code.reference, info, store_first=True)
     graph: DaskGraph = {}
     for index, decision in enumerate(plan.decisions):
         key, step = keys.of(index), plan.program.steps[index]
         if decision is Decision.RUN:
             needs = (*step.inputs, *running_after(plan, step))
-            graph[key] = _store_first(key, step, info, keys, needs)
+            graph[key] = _task(key, spec_of(step, jobs.of(step.bound)), keys, needs)
         elif decision is Decision.REUSE:
             graph[key] = Task(key, load_node, step.planned, info, _data_producer=True)
     _add_value(graph, plan.program, keys)
@@ -121,7 +121,7 @@ class Work:
     def running(self) -> list[int]:
         """Return the steps that run, in topological order."""
         plan = self.plan
-        run = plan.steps(Decision.RUN)
+        run = plan.run
         if self.whole:
             return run
         needed = set(self.wanted)
@@ -139,7 +139,12 @@ class Work:
 
     def dask_graph(self) -> DaskGraph:
         """Return the graph of what must run, with loaders for what is stored and needed."""
+        with collector.paused():
+            return self._dask_graph()
+
+    def _dask_graph(self) -> DaskGraph:
         plan, keys = self.plan, self.keys
+        jobs = Jobs(code.reference, self.info, reports=self.reports)
         graph: DaskGraph = {}
         stack = list(self.wanted)
         done: set[int] = set()
@@ -156,10 +161,7 @@ class Work:
                 graph[key] = Task(key, load_node, step.planned, self.info, _data_producer=True)
                 continue
             after = running_after(plan, step)
-            spec = spec_of(
-                step, code.reference(step.bound), self.info,
-                forced=index in self.forced, reports=self.reports,
-            )  # fmt: skip
+            spec = spec_of(step, jobs.of(step.bound), forced=index in self.forced)
             graph[key] = _task(key, spec, keys, (*step.inputs, *after))
             stack.extend(step.inputs)
             stack.extend(after)
@@ -171,27 +173,13 @@ def running_after(plan: Plan, step: Step) -> list[int]:
     return [i for i in step.after if plan.decisions[i] is Decision.RUN]
 
 
-def spec_of(
-    step: Step,
-    ref: code.CodeRef,
-    info: RunInfo,
-    *,
-    store_first: bool = False,
-    forced: bool = False,
-    reports: bool = False,
-) -> Spec:
+def spec_of(step: Step, job: Job, *, forced: bool = False) -> Spec:
     """Return what it takes to produce a step, but for its inputs."""
     return Spec(
-        step.node, ref, step.planned, step.parts, len(step.inputs),
+        job, step.node, step.planned, step.parts, len(step.inputs),
         step.private, int(step.hints.get("retries", 0)) if step.hints else 0,
-        store_first, forced, info, reports,
+        forced,
     )  # fmt: skip
-
-
-def _store_first(key: str, step: Step, info: RunInfo, keys: Keys, needs: Iterable[int]) -> Task:
-    return _task(
-        key, spec_of(step, code.reference(step.bound), info, store_first=True), keys, needs
-    )
 
 
 def _task(key: str, spec: Spec, keys: Keys, needs: Iterable[int]) -> Task:

@@ -27,8 +27,6 @@ class Recipe(Protocol):
 
     def remake(self) -> Handle: ...
 
-    def shortened(self, levels: int) -> Recipe | None: ...
-
 
 class Outcome(NamedTuple):
     """What happened to a node, for reports: `ran`, `stored` or `same inputs`."""
@@ -121,10 +119,9 @@ class Handle:
             buffers = {blob: pickle.PickleBuffer(data) for blob, data in self.blobs.items()}
         else:
             buffers = {blob: bytes(memoryview(data)) for blob, data in self.blobs.items()}
-        recipe = self.recipe.shortened(8) if self.recipe is not None else None
         return _receive, (
             self.planned, self.descriptor, self.kind, self.size, self.outcome, self.store,
-            self.record, self.storage, buffers, recipe,
+            self.record, self.storage, buffers, self.recipe,
         )  # fmt: skip
 
 

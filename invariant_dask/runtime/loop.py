@@ -12,11 +12,11 @@ import threading
 import time
 from heapq import heapify, heappop, heappush
 
-from invariant_dask.runtime.code import CodeRef, local_reference
+from invariant_dask.runtime.code import local_reference
 from invariant_dask.runtime.graph import Work, running_after, spec_of
 from invariant_dask.runtime.handle import Handle, Outcome, Report
 from invariant_dask.runtime.known import Known
-from invariant_dask.runtime.produce import produce
+from invariant_dask.runtime.produce import Jobs, produce
 from invariant_dask.store.base import Store
 
 _LOOK_EVERY = (0.001, 0.005)
@@ -67,7 +67,7 @@ class _Loop:
         self.lock = threading.Lock()
         self.changed = threading.Condition(self.lock)
         self.idle = False  # whether the calling thread waits for others
-        self.codes: dict[int, CodeRef] = {}
+        self.jobs = Jobs(local_reference, work.info)
         self.moved = time.monotonic()
         self.ended = False
         self.error: BaseException | None = None
@@ -156,10 +156,7 @@ class _Loop:
     def produce(self, index: int) -> Handle:
         step = self.steps[index]
         inputs = [self.handles.get(source) or self.stored(source) for source in step.inputs]
-        code = self.codes.get(id(step.bound))
-        if code is None:
-            code = self.codes[id(step.bound)] = local_reference(step.bound)
-        spec = spec_of(step, code, self.work.info, forced=index in self.work.forced)
+        spec = spec_of(step, self.jobs.of(step.bound), forced=index in self.work.forced)
         handle = produce(spec, inputs, self.store, find=self.known.find)
         if handle.outcome.kind == "ran" and handle.record is not None:
             self.known.made(handle.record.resolved)

@@ -44,7 +44,7 @@ def make_plan(
         plan = _ask(program, store, forced, distrusted, lost, known)
         entries = {
             index: plan.found[index].entry
-            for index in plan.steps(Decision.REUSE)
+            for index in plan.reused
             if plan.found[index].entry is not None
         }
         wrong = coherence.contradictions(plan, coherence.used_hashes(plan), entries) - distrusted
@@ -111,9 +111,9 @@ def add_causes(plan: Plan, store: Store) -> Plan:
 
 def incoherent_after(plan: Plan, store: Store) -> set[int]:
     """Return the steps that must not be believed, now that everything that had to run has run."""
-    ran = plan.steps(Decision.RUN)
+    ran = plan.run
     steps = plan.program.steps
-    watched = {source for i in plan.steps(Decision.REUSE) for source in steps[i].inputs}
+    watched = {source for i in plan.reused for source in steps[i].inputs}
     between = coherence.suspects(plan, ran)
     if not between and watched.isdisjoint(ran):
         return set()
@@ -122,7 +122,7 @@ def incoherent_after(plan: Plan, store: Store) -> set[int]:
     hashes: dict[int, ArtifactHash] = coherence.used_hashes(plan)
     entries = {
         index: plan.found[index].entry
-        for index in plan.steps(Decision.REUSE)
+        for index in plan.reused
         if plan.found[index].entry is not None
     }
     for index in ran:

@@ -7,20 +7,22 @@ references, so that a Dask scheduler can unpickle it without the user's modules.
 from __future__ import annotations
 
 import logging
+import pickle
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from invariant_dask.core import manifest as manifests
-from invariant_dask.core.decode import decode
+from invariant_dask.core.decode import Slots, decode
 from invariant_dask.core.digest import ArtifactHash, PlannedDigest, ResolvedDigest
 from invariant_dask.core.encode import Encoded, encode
 from invariant_dask.core.files import FileContent
 from invariant_dask.errors import NotCacheableError, OpFailedError, StoreUnavailableError
 from invariant_dask.ops.surroundings import FixedSurroundings
-from invariant_dask.plan.program import Part, Template, assemble_manifest
+from invariant_dask.plan.program import BoundOp, Part, Template, assemble_manifest
 from invariant_dask.runtime.code import CodeRef, function_of
 from invariant_dask.runtime.failures import op_failed, op_returned
 from invariant_dask.runtime.flight import Flights
@@ -32,6 +34,8 @@ from invariant_dask.store.record import About, Found, PlannedEntry
 
 logger = logging.getLogger("invariant_dask.runtime")
 
+_TRAVELLING = 16
+
 _flights = Flights()
 _hasher = FileHasher(None)
 
@@ -41,25 +45,88 @@ class RunInfo(NamedTuple):
 
     store: StoreRef
     run: str
+    """Id of the run; empty under plain Dask."""
     writer: str = ""
+
+
+class Job:
+    """What the nodes of one op have in common in one submission.
+
+    It travels with each of their tasks, so it is pickled once, and unpickled once by each process.
+    """
+
+    __slots__ = ("_pickled", "code", "info", "reports", "store_first")
+
+    def __init__(
+        self, code: CodeRef, info: RunInfo, *, store_first: bool = False, reports: bool = False
+    ) -> None:
+        self.code = code
+        self.info = info
+        self.store_first = store_first
+        """Whether tasks ask by planned digest before they touch their inputs."""
+        self.reports = reports
+        """Whether outcomes are announced to the client of a cluster."""
+        self._pickled = b""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if not self._pickled:
+            fields = self.code, self.info, self.store_first, self.reports
+            self._pickled = pickle.dumps(fields)
+        return _job, (self._pickled,)
+
+
+@lru_cache(maxsize=256)
+def _job(pickled: bytes) -> Job:
+    # Part of a task, which came through Dask like all tasks.
+    code, info, store_first, reports = pickle.loads(pickled)  # noqa: S301
+    return Job(code, info, store_first=store_first, reports=reports)
+
+
+class Jobs:
+    """The job of each op of a program, made when it is first asked for.
+
+    Parameters
+    ----------
+    refer
+        Says where tasks find an op.
+    info
+        What all nodes share.
+    store_first, reports
+        As for `Job`.
+    """
+
+    def __init__(
+        self,
+        refer: Callable[[BoundOp], CodeRef],
+        info: RunInfo,
+        *,
+        store_first: bool = False,
+        reports: bool = False,
+    ) -> None:
+        self._refer = refer
+        self._make = partial(Job, info=info, store_first=store_first, reports=reports)
+        self._jobs: dict[int, Job] = {}
+
+    def of(self, bound: BoundOp) -> Job:
+        """Return the job of an op."""
+        job = self._jobs.get(id(bound))  # the program holds it, so the id stays taken
+        if job is None:
+            job = self._jobs[id(bound)] = self._make(self._refer(bound))
+        return job
 
 
 class Spec(NamedTuple):
     """Everything it takes to produce one node, but for its inputs."""
 
+    job: Job
     node: str
-    code: CodeRef
     planned: PlannedDigest
     parts: tuple[Part, ...]
     arity: int
     """How many of the handles that a task gets are inputs; the rest only had to be done."""
     private: bytes
     retries: int
-    store_first: bool
     forced: bool
-    info: RunInfo
-    reports: bool
-    """Whether the outcome is announced to the client of a cluster."""
 
     @property
     def asks(self) -> bool:
@@ -86,7 +153,7 @@ def produce(
     inputs
         The artifacts that enter, by slot.
     store
-        The store of `spec.info`, open.
+        The store of the job, open.
     worker
         Where this runs, for reports.
     find
@@ -101,16 +168,16 @@ def produce(
     StaleCodeError
         If this process does not have the code that the digest stands for.
     """
-    if spec.store_first and spec.asks:
+    if spec.job.store_first and spec.asks:
         found = store.lookup([spec.planned]).get(spec.planned)
         handle = _stored(spec, store, inputs, spec.planned, found)
         if handle is not None:
             return handle
     manifest = assemble_manifest(
-        spec.code.identity, spec.parts, [handle.descriptor for handle in inputs], spec.private
+        spec.job.code.identity, spec.parts, [handle.descriptor for handle in inputs], spec.private
     )
     resolved = ResolvedDigest(manifests.digest(manifest))
-    flight = spec.info.store.token, resolved
+    flight = spec.job.info.store.token, resolved
     _flights.take(flight)
     try:
         if spec.asks:
@@ -131,20 +198,36 @@ class NodeRecipe:
     inputs: tuple[Handle, ...]
 
     def remake(self) -> Handle:
-        spec = self.spec._replace(store_first=False)
-        return produce(spec, self.inputs, spec.info.store.open())
+        job = self.spec.job
+        spec = self.spec._replace(job=Job(job.code, job.info))
+        return produce(spec, self.inputs, job.info.store.open())
 
-    def shortened(self, levels: int) -> NodeRecipe | None:
-        """Return the recipe with at most this many levels of recipes inside: it may travel."""
-        if levels == 0:
-            return None
-        inputs = tuple(
-            handle
-            if handle.recipe is None
-            else replace(handle, recipe=handle.recipe.shortened(levels - 1))
-            for handle in self.inputs
-        )
-        return NodeRecipe(self.spec, inputs)
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Each handle travels once, however many ways lead to it, and only the nearest ones: a
+        # handle must not weigh as much as all that it was made from.
+        places: dict[PlannedDigest, int] = {}
+        handles: list[Handle] = []
+        flat: list[tuple[int, Spec, list[int]]] = []
+        queue = [(-1, self)]
+        for place, recipe in queue:
+            if flat and len(handles) >= _TRAVELLING:
+                break
+            for handle in recipe.inputs:
+                if handle.planned not in places:
+                    places[handle.planned] = len(handles)
+                    if isinstance(handle.recipe, NodeRecipe):
+                        queue.append((len(handles), handle.recipe))
+                    handles.append(replace(handle, recipe=None))
+            inputs = [places[handle.planned] for handle in recipe.inputs]
+            flat.append((place, recipe.spec, inputs))
+        return _receive_recipe, (handles, flat)
+
+
+def _receive_recipe(handles: list[Handle], flat: list[tuple[int, Spec, list[int]]]) -> NodeRecipe:
+    recipes = [NodeRecipe(spec, tuple(handles[i] for i in inputs)) for _, spec, inputs in flat]
+    for (place, _, _), recipe in zip(flat[1:], recipes[1:], strict=True):
+        handles[place].recipe = recipe
+    return recipes[0]
 
 
 def _stored(
@@ -154,14 +237,14 @@ def _stored(
         return None
     record = found.record
     if digest != spec.planned:
-        store.claim(spec.planned, record, _recorded(inputs), writer=spec.info.writer)
+        store.claim(spec.planned, record, _recorded(inputs), writer=spec.job.info.writer)
     recipe = None
-    if spec.store_first and (record.storage is None or record.blobs):
+    if spec.job.store_first and (record.storage is None or record.blobs):
         recipe = NodeRecipe(spec, tuple(handle.light() for handle in inputs))
     outcome = Outcome("stored" if digest == spec.planned else "same inputs")
     return Handle(
         spec.planned, record.descriptor, record.kind, record.size, outcome,
-        spec.info.store, record, recipe=recipe,
+        spec.job.info.store, record, recipe=recipe,
     )  # fmt: skip
 
 
@@ -183,20 +266,20 @@ def _make(
     resolved: ResolvedDigest,
     worker: str,
 ) -> Handle:
-    function = function_of(spec.code)
+    function = function_of(spec.job.code, recent=not spec.job.info.run)
     loaded = [handle.loaded() for handle in inputs]
     result, nanoseconds, attempts = _attempt(spec, function, loaded, store)
     try:
         encoded = encode(result)
     except NotCacheableError as error:
-        raise op_returned(spec.node, spec.code.name, spec.planned, error) from None
+        raise op_returned(spec.node, spec.job.code.name, spec.planned, error) from None
     kind = type(result).__name__.removeprefix("Sealed").lower()
     del result  # what the op still holds must not keep a second copy alive here
     record = None
     if not spec.private:
         about = About(
-            spec.code.name, spec.node, spec.info.run, spec.info.writer,
-            nanoseconds, time.time_ns(), spec.code.fingerprint,
+            spec.job.code.name, spec.node, spec.job.info.run, spec.job.info.writer,
+            nanoseconds, time.time_ns(), spec.job.code.fingerprint,
         )  # fmt: skip
         try:
             record = store.publish(
@@ -208,7 +291,7 @@ def _make(
             logger.warning("node %r is not persisted: %s", spec.node, error)
     return Handle(
         spec.planned, encoded.descriptor, kind, encoded.size,
-        Outcome("ran", nanoseconds, worker, attempts), spec.info.store, record,
+        Outcome("ran", nanoseconds, worker, attempts), spec.job.info.store, record,
         encoded.storage, dict(encoded.blobs) if encoded.blobs else {},
     )  # fmt: skip
 
@@ -229,7 +312,7 @@ def _attempt(
             # user's own Ctrl-C passes.
             if isinstance(error, KeyboardInterrupt) and in_main_thread():
                 raise
-            failed = op_failed(spec.node, spec.code.name, spec.planned, error)
+            failed = op_failed(spec.node, spec.job.code.name, spec.planned, error)
             logger.warning("node %r: attempt %d failed: %s", spec.node, attempt, failed.cause_text)
         else:
             return result, time.perf_counter_ns() - start, attempt
@@ -252,12 +335,12 @@ def _arguments(spec: Spec, inputs: list[Handle], store: Store) -> dict[str, Any]
             arguments[name] = _decode(payload.storage, payload.blobs, (), file)
         else:
             assert isinstance(payload, Template)
-            slots = [handle.value() for handle in inputs]
+            slots = [handle.value for handle in inputs]
             arguments[name] = _decode(payload.storage, payload.blobs, slots, file)
     return arguments
 
 
-def _decode(storage: bytes, blobs: dict[Any, bytes], slots: Sequence[Any], file: Any) -> Any:
+def _decode(storage: bytes, blobs: dict[Any, bytes], slots: Slots, file: Any) -> Any:
     return decode(storage, fetch=lambda blob, _: blobs[blob], slots=slots, open_file=file)
 
 

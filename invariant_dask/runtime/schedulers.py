@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import dask
@@ -23,6 +23,7 @@ from invariant_dask.errors import SchedulerError, StoreNotSharedError
 from invariant_dask.runtime.graph import Work
 from invariant_dask.runtime.handle import Handle, Report
 from invariant_dask.runtime.loop import run_here
+from invariant_dask.runtime.task import settle
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -158,17 +159,14 @@ class ClusterScheduler:
         from invariant_dask.runtime.sharing import listening
 
         # The token spares Dask from hashing every task; it only has to be unique.
-        expr = LLGExpr(work.dask_graph(), _determ_token=uuid.uuid4().hex)
+        graph = work.dask_graph()
+        self._retry([key for key in self._erred if key in graph])
+        expr = LLGExpr(graph, _determ_token=uuid.uuid4().hex)
         futures: list[Any] = []
         quiet = {"distributed.admin.large-graph-warning-threshold": "1GiB"}
         try:
             with listening(self.client, report), dask.config.set(quiet), _annotated(work.hints):
                 futures = self.client.get(expr, work.wanted_keys, sync=False)
-                again = [future for future in futures if future.key in self._erred]
-                if again:
-                    # A KeyError: everybody let go of it meanwhile, so it is new and runs anyway.
-                    with suppress(KeyError):
-                        self.client.retry(again)
                 if not work.whole:
                     # Kept until the end of the run: what follows uses them where they are.
                     self._kept += futures
@@ -184,8 +182,21 @@ class ClusterScheduler:
             raise SchedulerError(msg) from error
         finally:
             # A future left alive would pin the key in this client's eyes as cancelled.
+            # Until then, what tasks published may be seen by their own worker only.
+            self.client.run(settle, work.info.store, on_error="ignore")
             if work.whole:
                 self._release(futures)
+
+    def _retry(self, keys: list[str]) -> None:
+        """Have failed tasks run again, before anything is submitted that would fail with them."""
+        if not keys:
+            return
+        try:
+            self.client.sync(_retry, self.client, keys)
+        except KeyError:
+            for key in keys if len(keys) > 1 else ():
+                # Everybody let go of one meanwhile, so it is new and runs anyway.
+                self._retry([key])
 
     def _release(self, futures: list[Any]) -> None:
         for future in futures:
@@ -195,6 +206,13 @@ class ClusterScheduler:
         self._release(self._kept)
         if self.owned:
             self.client.close()
+
+
+async def _retry(client: Client, keys: list[str]) -> None:
+    # Unlike `Client.retry`, also for tasks of which only others hold a future.
+    for key in await client.scheduler.retry(keys=keys, client=client.id):
+        if key in client.futures:
+            client.futures[key].retry()
 
 
 class _ByKey:

@@ -39,6 +39,8 @@ def check_shared(client: Client, store: Store) -> None:
         If a worker does not see it; nothing was submitted.
     """
     ref = store.ref()
+    if ref.obstacle:
+        raise StoreNotSharedError(f"workers cannot check that they see the store: {ref.obstacle}")
     workers = frozenset(client.scheduler_info(n_workers=-1)["workers"])
     seen = _checked.setdefault(client, {})
     fresh = workers - seen.get(ref.token, frozenset())

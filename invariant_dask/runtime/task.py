@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from invariant_dask.core.digest import PlannedDigest
@@ -11,6 +13,8 @@ from invariant_dask.core.sealed import SealedDict
 from invariant_dask.errors import ArtifactLostError
 from invariant_dask.runtime.handle import Handle, Outcome
 from invariant_dask.runtime.produce import RunInfo, Spec, produce
+from invariant_dask.store.base import Store
+from invariant_dask.store.opening import StoreRef
 
 TOPIC = "invariant-dask"
 """The event topic of a scheduler on which outcomes are announced."""
@@ -20,10 +24,35 @@ def run_node(spec: Spec, *handles: Handle) -> Handle:
     """Produce the artifact of one node; see `runtime.produce.produce`."""
     worker = _cluster_worker()
     address = "" if worker is None else str(worker.address)
-    handle = produce(spec, handles[: spec.arity], spec.info.store.open(), address)
-    if spec.reports and worker is not None:
+    store = spec.job.info.store.open()
+    if worker is not None and not spec.job.store_first:
+        _let_entries_wait(store)
+    handle = produce(spec, handles[: spec.arity], store, address)
+    if spec.job.reports and worker is not None:
         announce(worker, spec, handle.outcome)
     return handle
+
+
+_waiting: dict[Store, AbstractContextManager[None]] = {}
+_waiting_lock = threading.Lock()
+
+
+def _let_entries_wait(store: Store) -> None:
+    """Let tasks of this worker commit together, until the run they belong to says `settle`."""
+    if store not in _waiting:
+        with _waiting_lock:
+            if store not in _waiting:
+                group = store.grouping()
+                group.__enter__()
+                _waiting[store] = group
+
+
+def settle(ref: StoreRef) -> None:
+    """Commit what tasks of this worker published."""
+    with _waiting_lock:
+        group = _waiting.pop(ref.open(), None)
+    if group is not None:
+        group.__exit__(None, None, None)
 
 
 def load_node(planned: PlannedDigest, info: RunInfo) -> Handle:
@@ -64,7 +93,7 @@ def announce(worker: Any, spec: Spec, outcome: Outcome) -> None:
     worker.log_event(
         TOPIC,
         {
-            "run": spec.info.run,
+            "run": spec.job.info.run,
             "digest": spec.planned.hex(),
             "kind": outcome.kind,
             "nanoseconds": outcome.nanoseconds,

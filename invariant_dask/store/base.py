@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from weakref import WeakValueDictionary
@@ -229,10 +230,18 @@ class Store(Backend):
         inputs: Sequence[tuple[PlannedDigest, ArtifactHash]],
         writer: str = "",
     ) -> None:
-        """Write the planned entry that connects a planned digest with a stored record."""
-        if bytes(planned) != record.resolved:
-            about = About(record.about.op, writer=writer, created=time.time_ns())
+        """Write the planned entry that connects a planned digest with a stored record.
+
+        It only spares others a longer way to the record, so a store that cannot be written is
+        logged and no error.
+        """
+        if bytes(planned) == record.resolved:
+            return
+        about = About(record.about.op, writer=writer, created=time.time_ns())
+        try:
             self._write_entries([planned_row(planned, record, record.hash, inputs, about)])
+        except StoreUnavailableError as error:
+            logger.warning("%s: a planned entry is not persisted: %s", self.url, error)
 
     def put(self, manifest: bytes, value: object) -> Record:
         """Store a value under a manifest.
@@ -333,8 +342,8 @@ class Store(Backend):
         if memoryview(data).nbytes == length and blob_id(data) == blob:
             return data
         logger.warning("%s: blob %s is damaged and set aside", self.url, blob.hex())
-        self._quarantine_blob(blob)
-        self._count(quarantined=1)
+        with self._setting_aside():
+            self._quarantine_blob(blob)
         return None
 
     def recent(self, op: str, limit: int = 50) -> list[Record]:
@@ -367,16 +376,29 @@ class Store(Backend):
 
     def _set_entry_aside(self, digest: bytes, data: bytes, error: IntegrityError) -> None:
         logger.warning("%s: an entry is damaged and set aside: %s", self.url, error)
-        self._quarantine_entry(digest, data)
-        self._count(quarantined=1)
+        with self._setting_aside():
+            self._quarantine_entry(digest, data)
+
+    @contextmanager
+    def _setting_aside(self) -> Iterator[None]:
+        """What is damaged counts as absent, also where it cannot be moved."""
+        try:
+            yield
+            self._count(quarantined=1)
+        except StoreUnavailableError as error:
+            logger.warning("%s: what is damaged stays where it is: %s", self.url, error)
 
     # --- other processes ---
 
     def ref(self) -> StoreRef:
         """Return a small reference that opens this store again, here or in another process."""
-        token = self._token()
+        try:
+            token, obstacle = self._token(), ""
+        except StoreUnavailableError as error:
+            # Nothing need be written for those who use the store in this process.
+            token, obstacle = f"unseen-{id(self)}", str(error)
         _live[token] = self
-        return StoreRef(self.kind, self.url, token)
+        return StoreRef(self.kind, self.url, token, obstacle)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return StoreRef.open, (self.ref(),)
@@ -389,6 +411,14 @@ class StoreRef:
     kind: str
     url: str
     token: str
+    obstacle: str = ""
+    """Why there is no token that another process could see; such a reference cannot be sent."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.obstacle:
+            msg = f"other processes cannot be sure that they see the same store: {self.obstacle}"
+            raise StoreUnavailableError(msg)
+        return StoreRef, (self.kind, self.url, self.token)
 
     def open(self) -> Store:
         """Return the store: the live one of this process if there is one.

@@ -63,6 +63,8 @@ _MAP_FROM = LEAF_SIZE
 class DiskStore(Store):
     """Keeps artifacts in a folder that many processes may use at once.
 
+    A store in a folder that cannot be written is read, and results are not persisted.
+
     Parameters
     ----------
     path
@@ -76,7 +78,7 @@ class DiskStore(Store):
     StoreLayoutError
         If the path holds something else, or a store of another layout version.
     StoreUnavailableError
-        If the folder cannot be made or written.
+        If the folder cannot be made or read.
     """
 
     kind = "disk"
@@ -90,9 +92,9 @@ class DiskStore(Store):
         self._limit = parse_size(size_limit)
         self._blobs = self._root / "blobs"
         self._tmp = self._root / "tmp"
-        _check_layout(self._root)
+        writable = _check_layout(self._root)
         self._spool = Spool(self._tmp)
-        self._index = Index(self._root / "index.sqlite")
+        self._index = Index(self._root / "index.sqlite", read_only=not writable)
         self._lock = threading.Lock()
         self._own_token = ""
         self._token_written = 0.0
@@ -359,8 +361,11 @@ def _unavailable(root: Path, error: OSError) -> StoreUnavailableError:
     return StoreUnavailableError(f"store {root} cannot be used: {error}")
 
 
-def _check_layout(root: Path) -> None:
-    """Make sure that a folder is a store of this layout, making it one if it is empty."""
+def _check_layout(root: Path) -> bool:
+    """Make sure that a folder is a store of this layout, making it one if it is empty.
+
+    Returns whether it can be written.
+    """
     if root.exists() and not root.is_dir():
         msg = f"{root} is a file; a store needs a folder of its own"
         raise StoreLayoutError(msg)
@@ -369,12 +374,13 @@ def _check_layout(root: Path) -> None:
         if not _has_layout(root):
             _claim_folder(root)
         if not os.access(root, os.W_OK | os.X_OK):
-            msg = f"store {root} cannot be written by this user"
-            raise StoreUnavailableError(msg)
+            logger.warning("store %s cannot be written here: what it holds is used", root)
+            return False
         for name in ("blobs", "tmp", "tokens", "quarantine"):
             (root / name).mkdir(exist_ok=True)
         _remove_old(root / "tmp", _DAY)
         _remove_old(root / "tokens", 7 * _DAY)
+    return True
 
 
 def _has_layout(root: Path) -> bool:

@@ -63,10 +63,15 @@ FROM entries e LEFT JOIN entries t ON t.digest = e.target WHERE e.digest IN"""
 class _Connections:
     """The two connections of one process; each is used under its lock."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, read_only: bool) -> None:
         self.pid = os.getpid()
         self.write_lock = threading.Lock()
         self.read_lock = threading.Lock()
+        if read_only:
+            # Both refuse to write, with an error of SQLite's.
+            self.writer = _connect_to_read(path)
+            self.reader = _connect_to_read(path)
+            return
         self.writer = _connect(path)
         try:
             _prepare(self.writer)
@@ -105,11 +110,24 @@ class _Connections:
 _inherited: list[_Connections] = []
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    where = path.as_uri() + "?mode=ro"
+    try:
+        return _connect(where)
+    except sqlite3.OperationalError:
+        # SQLite would make files beside it, to agree with writers; where it cannot, nobody must
+        # write while we read. Those who do leave a log.
+        if Path(f"{path}-wal").exists():
+            raise
+        return _connect(where + "&immutable=1")
+
+
+def _connect(path: Path | str) -> sqlite3.Connection:
     # Autocommit: transactions are begun by hand, and only where there are several statements.
     connection = sqlite3.connect(
-        path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-    )
+        path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False,
+        uri=isinstance(path, str),
+    )  # fmt: skip
     try:
         # No sync per commit: a killed process loses nothing, a power cut perhaps the latest.
         connection.execute("PRAGMA synchronous=NORMAL")
@@ -187,8 +205,9 @@ class _Errors:
 class Index:
     """Entries, blobs and who refers to whom, for several threads and processes at once."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self._path = path
+        self._read_only = read_only
         self._errors = _Errors(path)
         self._opening = threading.Lock()
         self._connections: _Connections | None = None
@@ -204,7 +223,7 @@ class Index:
         with self._opening:
             if self._connections is None:
                 with self._errors:
-                    fresh = _Connections(self._path)
+                    fresh = _Connections(self._path, self._read_only)
                 weakref.finalize(self, fresh.close)
                 self._connections = fresh
             return self._connections

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import signal
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+import dask
 import pytest
 
 from invariant_dask import MemoryStore, compile
 from invariant_dask.errors import StaleCodeError
 from invariant_dask.ops.registry import OpRegistry
+from invariant_dask.runtime import code
+from invariant_dask.store.disk import DiskStore
 
 OPS = """
 from invariant_dask import op
@@ -190,7 +195,7 @@ def test_ops_and_types_of_a_script_work_everywhere(scheduler, tmp_path, cluster)
 
 
 def test_plain_dask_takes_script_ops_to_other_processes(tmp_path, cluster) -> None:
-    code = SCRIPT.replace(
+    script = SCRIPT.replace(
         "run = compile", "from distributed import Client\n    run = compile"
     ).replace(
         """.run(scheduler=sys.argv[2])
@@ -199,7 +204,7 @@ def test_plain_dask_takes_script_ops_to_other_processes(tmp_path, cluster) -> No
     with Client(sys.argv[2]) as client:
         print(client.compute(run).result())""",
     )
-    printed = run_python(code, tmp_path / "s", cluster.scheduler_address, cwd=tmp_path)
+    printed = run_python(script, tmp_path / "s", cluster.scheduler_address, cwd=tmp_path)
     assert printed == "{'norm': 8, 'point': Point(x=2, y=6)}\n"
 
 
@@ -256,6 +261,51 @@ def test_code_that_changed_after_compiling_is_noticed(monkeypatch) -> None:
     again = compile({"x": above_node(value=2)}, store=compiled.store, registry=ops)
     assert again.digests != compiled.digests
     assert again.compute(scheduler="sync") is False
+
+
+def before_change(entry, client):
+    """Return what to call after the change; a Dask object is made before it."""
+    return {
+        "dask.compute": lambda c: lambda: dask.compute(c, scheduler="threads"),
+        "graph seen": lambda c: (c.dask, lambda: dask.compute(c, scheduler="threads"))[1],
+        "client": lambda c: lambda: client.compute(c).result(),
+        "frozen": lambda c: lambda: c.frozen(),
+        "pickled": lambda c: lambda: pickle.dumps(c),
+        "frozen before": lambda c: partial(c.frozen().compute, scheduler="threads"),
+        "delayed before": lambda c: partial(dask.delayed(str)(c).compute, scheduler="sync"),
+    }[entry]
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["never ran", "ran before"])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "dask.compute", "graph seen", "client", "frozen", "pickled", "frozen before",
+        "delayed before",
+    ],
+)  # fmt: skip
+def test_plain_dask_never_runs_code_that_changed_after_compiling(
+    entry, first, monkeypatch, tmp_path, client
+) -> None:
+    monkeypatch.setattr(code, "FRESH", 0)
+    ops, store = OpRegistry(), DiskStore(tmp_path / "s")
+
+    @ops.op("t:above")
+    def above(value):
+        return value > THRESHOLD
+
+    one, two = (
+        compile({"x": above_node(value=value)}, store=store, registry=ops) for value in (3, 2)
+    )
+    if first:
+        assert dask.compute(one, scheduler="threads") == (True,)
+    act = before_change(entry, client)(two)
+    monkeypatch.setattr(sys.modules[__name__], "THRESHOLD", 5)
+    with pytest.raises(StaleCodeError, match="changed since the graph was compiled"):
+        act()
+    assert not store.exists(bytes.fromhex(two.digests["x"]))
+    monkeypatch.setattr(sys.modules[__name__], "THRESHOLD", 1)
+    assert dask.compute(two, scheduler="threads") == (True,)
 
 
 def above_node(**params):

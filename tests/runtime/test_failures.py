@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
+import dask
 import pytest
 import sample_ops
 
-from invariant_dask import Graph, MemoryStore, compile
+from invariant_dask import Graph, MemoryStore, Node, compile, ref
 from invariant_dask.errors import (
     ArtifactNotFoundError,
     CodeIdentityError,
@@ -19,6 +26,7 @@ from invariant_dask.errors import (
     SchedulerError,
     StaleCodeError,
     StoreNotSharedError,
+    StoreUnavailableError,
 )
 from invariant_dask.store.disk import DiskStore
 
@@ -68,6 +76,21 @@ def test_failing_op_is_named_and_the_rest_is_kept(
     assert calls.names == [op.op_name.removeprefix("t:")]
 
 
+def test_failed_task_that_a_cluster_still_holds_is_tried_again_for_what_follows(
+    client, tmp_path, calls
+) -> None:
+    store = DiskStore(tmp_path / "s")
+    g = Graph()
+    first = g.add("first", sample_ops.needs_file, path=str(tmp_path / "ready"))
+    held = client.compute(compile(g, store=store))
+    assert held.exception() is not None
+    (tmp_path / "ready").write_text("now")
+    g.add("next", sample_ops.pack, text=first)
+    assert compile(g, store=store).compute(scheduler=client) == {"text": "now"}
+    assert calls.names == ["needs_file", "needs_file", "pack"]
+    assert compile(g, ["first"], store=store).compute(scheduler=client) == "now"
+
+
 def test_failure_is_told_under_the_node_id_of_this_graph(client, tmp_path) -> None:
     store = DiskStore(tmp_path / "s")
     for name in ("mine", "yours"):
@@ -109,6 +132,116 @@ def test_store_that_workers_do_not_see_is_an_error_before_anything_runs(client, 
     with pytest.raises(StoreNotSharedError, match="processes"):
         compiled.compute(scheduler="processes")
     assert calls.names == []
+
+
+class FullStore(DiskStore):
+    """A store whose disk is full as soon as it is told so."""
+
+    full = False
+
+    def _token(self):
+        self._check()
+        return super()._token()
+
+    def _write_entries(self, rows):
+        self._check()
+        return super()._write_entries(rows)
+
+    def _quarantine_entry(self, digest, data):
+        self._check()
+        super()._quarantine_entry(digest, data)
+
+    def _check(self):
+        if self.full:
+            raise StoreUnavailableError("no space left")
+
+
+@pytest.mark.parametrize("entry", ["compute", "plain", "cluster"])
+def test_full_store_is_used_for_what_it_holds(entry, tmp_path, calls, request) -> None:
+    store = FullStore(tmp_path / "s")
+    g = Graph()
+    src = g.add("src", sample_ops.source, seed=3)
+    g.add("total", sample_ops.total, values=src)
+    g.add("same", sample_ops.double, value=3)
+    g.add("found", sample_ops.double, value=ref("total"))
+    g.add("new", sample_ops.parity, value=ref("found"))
+    compile(g, ["total", "same"], store=store).compute(scheduler="sync")
+    calls.clear()
+    store = FullStore(tmp_path / "s")
+    store.full = True
+    compiled = compile(g, ["found", "new"], store=store)
+    if entry == "cluster":
+        with pytest.raises(StoreNotSharedError, match="no space left"):
+            compiled.compute(scheduler=request.getfixturevalue("client"))
+        return
+    if entry == "compute":
+        values = compiled.compute(scheduler="sync")
+    else:
+        (values,) = dask.compute(compiled, scheduler="sync")
+    assert values == {"found": 6, "new": 0}
+    assert calls.names == ["parity"]
+
+
+def test_damaged_entry_in_a_full_store_counts_as_absent(tmp_path, calls) -> None:
+    store = FullStore(tmp_path / "s")
+    compiled = compile({"x": Node("t:double", {"value": 2})}, store=store)
+    compiled.compute(scheduler="sync")
+    with store._index.transaction() as sql:
+        sql.execute("UPDATE entries SET data = substr(data, 1, length(data) - 1)")
+    store.full = True
+    assert compiled.compute(scheduler="sync") == 4
+    assert calls.names == ["double", "double"]
+
+
+@pytest.mark.parametrize("in_use", [True, False], ids=["in use", "at rest"])
+def test_store_that_cannot_be_written_is_read(in_use) -> None:
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)  # so that other users can reach it
+    root = folder / "s"
+    store = DiskStore(root)
+    g = Graph()
+    small = g.add("small", sample_ops.source, seed=4)
+    large = g.add("large", sample_ops.array, n=20_000)
+    g.add("new", sample_ops.mean, values=large)
+    compile(g, [small, large], store=store).compute(scheduler="sync")
+    if not in_use:
+        store.close()
+    folders = [root, *(path for path in root.rglob("*") if path.is_dir())]
+    for path in folders:
+        path.chmod(0o555)
+    script = """
+import os, sys
+import dask
+import sample_ops
+from invariant_dask import DiskStore, Graph, compile
+g = Graph()
+small = g.add("small", sample_ops.source, seed=4)
+large = g.add("large", sample_ops.array, n=20_000)
+new = g.add("new", sample_ops.mean, values=large)
+g.add("also", sample_ops.mean, values=large)
+compile(g, store="memory:").compute(scheduler="threads")  # while all code can be read
+dask.compute(compile(g, store="memory:"), scheduler="sync")
+if os.geteuid() == 0:  # for whom nothing is locked
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+store = DiskStore(sys.argv[1])
+run = compile(g, [small, large], store=store).run(scheduler="threads")
+print(run.counts()["ran"], run.values["small"], len(run.values["large"]))
+print(compile(g, [new], store=store).compute(scheduler="threads"))
+print(*dask.compute(compile(g, ["also"], store=store), scheduler="sync"))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(sample_ops.__file__).parent)}
+    environment.pop("INVARIANT_TEST_LOG", None)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(root)],
+        capture_output=True, text=True, env=environment,
+    )  # fmt: skip
+    store.close()
+    for path in folders:
+        path.chmod(0o755)
+    shutil.rmtree(folder)
+    assert done.stdout.splitlines() == ["0 [0, 1, 2, 3] 20000", "9999", "9999"], done.stderr
 
 
 def test_store_folder_that_is_another_one_on_the_workers_is_noticed(client, tmp_path) -> None:

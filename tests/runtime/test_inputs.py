@@ -6,8 +6,9 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
+import sample_ops
 
-from invariant_dask import File, Graph, MemoryStore, Node, compile
+from invariant_dask import File, Graph, MemoryStore, Node, compile, ref
 from invariant_dask.errors import OpFailedError
 from invariant_dask.ops.registry import OpRegistry, op
 from invariant_dask.store.disk import DiskStore
@@ -111,6 +112,33 @@ def test_parameters_changed_after_compiling_change_nothing() -> None:
     compiled = compile({"x": Node("stdlib:sum", {"items": values})}, store=MemoryStore())
     values.append(100)
     assert compiled.compute(scheduler="sync") == 3
+
+
+@op("f:poke")
+def poke(xs, ys=None):
+    xs[0].append(9)
+    return [xs, ys]
+
+
+@pytest.mark.parametrize("scheduler", ["sync", "client"])
+def test_two_occurrences_of_one_ref_are_two_values(scheduler, tmp_path, request) -> None:
+    chosen = schedulers(request, scheduler)
+    one = sample_ops.source.node(seed=1)
+    graphs = {
+        "in one parameter": {"a": one, "x": poke.node(xs=[ref("a"), ref("a")], ys=[])},
+        "nested": {"a": one, "x": poke.node(xs=[ref("a"), {"k": (ref("a"),)}], ys=[])},
+        "in two parameters": {"a": one, "x": poke.node(xs=[ref("a")], ys=ref("a"))},
+        "both": {"a": one, "x": poke.node(xs=[ref("a")], ys=[ref("a")])},
+    }
+    expected = {
+        "in one parameter": [[[0, 9], [0]], []],
+        "nested": [[[0, 9], {"k": ([0],)}], []],
+        "in two parameters": [[[0, 9]], [0]],
+        "both": [[[0, 9]], [[0]]],
+    }
+    store = DiskStore(tmp_path / "s")
+    for name, graph in graphs.items():
+        assert compile(graph, store=store).compute(scheduler=chosen) == expected[name], name
 
 
 def test_ops_run_under_the_fixed_decimal_context() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 import subprocess
 import sys
@@ -184,6 +185,30 @@ def test_blob_deleted_between_plan_and_load(tmp_path, calls) -> None:
         else:
             assert dask.compute(compiled, scheduler="sync") == (9999,)
         assert calls.names.count("array") >= 1
+
+
+def test_what_a_stored_handle_is_made_from_adds_little_to_its_pickle(tmp_path) -> None:
+    """A handle that is sent brings what it takes to make the artifact again, but within bounds."""
+    g = Graph()
+    below = [g.add(f"0-{i}", sample_ops.array, n=5_000 + i) for i in range(4)]
+    for level in range(1, 6):
+        below = [
+            g.add(f"{level}-{i}", sample_ops.joined, parts=below, plus=4 * level + i)
+            for i in range(4)
+        ]
+    top = g.add("top", sample_ops.joined, parts=below)
+    store = DiskStore(tmp_path / "s")
+    compile(g, [top], store=store).compute(scheduler="sync")
+    compiled = compile(g, [top], store=store)
+    sent = pickle.dumps(dask.get(compiled.dask, f"t:joined-{compiled.digests['top']}"))
+    assert len(sent) < 100_000
+
+    # And it does bring it.
+    for node in ("top", "5-0", "5-1", "5-2", "5-3"):
+        digest = parse_hex(compile(g, store=store).digests[node])
+        for blob, _ in store.lookup([digest])[digest].record.parts:
+            store._path_of(blob).unlink()
+    assert pickle.loads(sent).value().nbytes > 0
 
 
 def test_rerun_forces_nodes_and_reuses_what_comes_out_the_same(tmp_path, calls) -> None:

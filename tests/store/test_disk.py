@@ -274,8 +274,8 @@ def open_folder() -> Iterator[Path]:
 
 def test_folder_that_cannot_be_written_is_a_typed_error(open_folder: Path) -> None:
     existing = open_folder / "existing"
-    in_use = DiskStore(existing)  # so that its log is there, and SQLite could read along
-    existing.chmod(0o555)
+    DiskStore(existing)
+    existing.chmod(0o000)
     (open_folder / "locked").mkdir(mode=0o555)
     open_folder.chmod(0o555)
     script = """
@@ -298,7 +298,6 @@ for path in sys.argv[1:]:
         [sys.executable, "-c", script, *paths],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    in_use.close()
     open_folder.chmod(0o755)
     assert done.stdout.splitlines() == ["refused True"] * 3
 
