@@ -214,15 +214,8 @@ class DiskStore(Store):
     # --- blobs ---
 
     def encode(self, value: object) -> Encoded:
-        """Encode a value for this store: large arrays are written while they are hashed.
-
-        They are seen by nobody until the artifact is published, and go if it is not.
-
-        Raises
-        ------
-        NotCacheableError
-            If any part of the value has no canonical form.
-        """
+        # Large arrays are written while they are hashed. Nobody sees them until the artifact is
+        # published, and they go if it is not.
         return encode_keeping(value, self._keep)
 
     def _keep(self, view: memoryview) -> tuple[BlobId, memoryview] | None:

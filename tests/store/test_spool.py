@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from invariant_dask import Graph, compile, op
 from invariant_dask.core.decode import decode
 from invariant_dask.core.digest import LEAF_SIZE, blob_id, each_leaf
 from invariant_dask.core.encode import Encoded, encode
@@ -214,3 +215,31 @@ def test_an_error_at_one_leaf_is_an_error_of_all() -> None:
     assert each_leaf(20 * LEAF_SIZE, lambda at: bytes([at // LEAF_SIZE])) == [
         bytes([leaf]) for leaf in range(20)
     ]
+
+
+@op("spool:counted")
+def counted(items):
+    return np.arange(items)
+
+
+def test_put_and_the_runtime_let_the_store_encode(store, monkeypatch) -> None:
+    added = []
+
+    def add(self: Spool, view: memoryview) -> object:
+        added.append(len(view))
+        return plain_add(self, view)
+
+    plain_add = Spool.add
+    monkeypatch.setattr(Spool, "add", add)
+    store.put(sample_manifest(), BIG)
+    assert added == [BIG.nbytes]
+    graph = {"kept": counted.node(items=1_000_000)}
+    result = compile(graph, store=store).compute(scheduler="sync")
+    assert np.array_equal(result, np.arange(1_000_000))
+    assert added == [BIG.nbytes, 8_000_000]
+    assert waiting(store) == []
+    # What is never stored need not be written.
+    passing = Graph()
+    passing.add("passing", counted, items=1_000_001, cache=False)
+    assert len(compile(passing, store=store).compute(scheduler="sync")) == 1_000_001
+    assert len(added) == 2
