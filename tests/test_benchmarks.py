@@ -27,3 +27,22 @@ def test_a_workflow_document_is_run_cold_warm_and_changed(tmp_path) -> None:
     assert row[0] == "diamond"
     # tasks; then op calls when cold, when warm, and with the third task changed
     assert [row[1], row[2], row[4], row[6]] == ["4", "4", "0", "2"]
+
+
+def test_arrays_are_stored_and_loaded_beside_their_floors(tmp_path) -> None:
+    report = tmp_path / "report.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.arrays", "--mb", "4", "--repeat", "1",
+         "--json", report],
+        cwd=ROOT, capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    assert "ours: put" in done.stdout
+    found = json.loads(report.read_text())
+    times = found["arrays"]["4"]
+    assert {"write", "sha_tree", "store_tree", "load_tree", "put", "get"} <= times.keys()
+    assert times["store_tree"]["tree"] == times["load_tree"]["tree"] == 1
+    memory = found["memory"]["4"]
+    assert memory.keys() == {"put", "load", "compute"}
+    # At most one copy to store; to load, nothing but a map. The slack is for what else there is.
+    assert memory["put"]["peak"] < 1.5
+    assert memory["load"]["held_anonymous"] < 0.5

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NewType
 
@@ -53,14 +54,39 @@ def blob_id(data: Buffer) -> BlobId:
 
 def hash_leaves(view: memoryview) -> list[bytes]:
     """Return the SHA-256 of each leaf of `view`; the last may be short, empty data has none."""
-    if len(view) < _PARALLEL_FROM:
-        return [_hash_leaf(view, start) for start in range(0, len(view), LEAF_SIZE)]
+    return each_leaf(len(view), lambda at: sha256(view[at : at + LEAF_SIZE]).digest())
+
+
+def each_leaf(length: int, work: Callable[[int], bytes]) -> list[bytes]:
+    """Return what `work` makes of the start of each leaf, using all cores if there are many.
+
+    Leaves are begun in order. If `work` raises, the error is raised here once nothing runs.
+    """
+    starts = range(0, length, LEAF_SIZE)
+    if length < _PARALLEL_FROM:
+        return [work(start) for start in starts]
+    done = [b""] * len(starts)
+    todo = deque(enumerate(starts))
+
+    def work_off() -> None:
+        while todo:
+            try:
+                index, start = todo.popleft()
+            except IndexError:  # another thread took the last one
+                return
+            done[index] = work(start)
+
+    # This thread takes part: it need not be woken up, and one fewer has to start.
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        return list(pool.map(lambda at: _hash_leaf(view, at), range(0, len(view), LEAF_SIZE)))
-
-
-def _hash_leaf(view: memoryview, start: int) -> bytes:
-    return sha256(view[start : start + LEAF_SIZE]).digest()
+        others = [pool.submit(work_off) for _ in range(min(os.cpu_count() or 1, len(starts)) - 1)]
+        try:
+            work_off()
+        except BaseException:
+            todo.clear()
+            raise
+        for other in others:
+            other.result()
+    return done
 
 
 def blob_id_of_leaves(length: int, leaves: Sequence[bytes]) -> BlobId:

@@ -58,6 +58,8 @@ Blobs = dict[BlobId, bytes]
 Pair = tuple[bytes, bytes]
 Handler = Callable[[Any], Pair]
 """What an extra type becomes: its identity form and its storage form."""
+Keep = Callable[[memoryview], tuple[BlobId, memoryview] | None]
+"""Returns the id of bytes and a copy that cannot change, or None if it does not want them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,44 @@ def encode(value: object, handlers: Mapping[type, Handler] | None = None) -> Enc
     result = _encode(value, blobs, handlers, 0)
     identity, storage = (result, result) if isinstance(result, bytes) else result
     return Encoded(identity, storage, blobs)
+
+
+def encode_keeping(value: object, keep: Keep) -> Encoded:
+    """Encode a value whose larger arrays may be kept by somebody while they are hashed.
+
+    Parameters
+    ----------
+    value
+        Anything the format allows.
+    keep
+        Takes the data of an array longer than `INLINE_LIMIT`; what it returns must never change.
+
+    Raises
+    ------
+    NotCacheableError
+        As `encode` does.
+    """
+    numpy = sys.modules.get("numpy")
+    if numpy is None or type(value) in SCALARS:
+        return encode(value)
+    blobs: Blobs = {}
+
+    def array(value: np.ndarray[Any, Any]) -> Pair:
+        start, plain = plain_array(value)
+        kept = None
+        if plain.nbytes > INLINE_LIMIT:
+            view = memoryview(numpy.ascontiguousarray(plain).reshape(-1).view(numpy.uint8))
+            kept = keep(view)
+        if kept is None:
+            data = start + _buffer(plain.tobytes(), blobs)
+        else:
+            blobs[kept[0]] = kept[1]  # type: ignore[assignment]
+            data = start + blob_reference(len(kept[1]), kept[0])
+        return data, data
+
+    encoded = encode(value, {numpy.ndarray: array})
+    encoded.blobs.update(blobs)
+    return encoded
 
 
 def describe(value: object) -> bytes:
@@ -448,6 +488,16 @@ def _file(value: FileContent) -> Pair:
 
 
 def _array(value: np.ndarray[Any, Any], blobs: Blobs) -> bytes:
+    start, plain = plain_array(value)
+    # tobytes gives C order whatever the layout; the copy is ours alone, nobody can change it.
+    return start + _buffer(plain.tobytes(), blobs)
+
+
+def plain_array(value: np.ndarray[Any, Any]) -> tuple[bytes, np.ndarray[Any, Any]]:
+    """Return how the encoding of an array begins, and the array in little-endian order.
+
+    What follows is its data, in C order, as a byte string or a reference to a blob.
+    """
     dtype = value.dtype
     if dtype.hasobject:
         raise NotCacheableError(reason="an array of Python objects; give it a numeric dtype")
@@ -465,10 +515,8 @@ def _array(value: np.ndarray[Any, Any], blobs: Blobs) -> bytes:
             reason=f"moments of dtype {dtype} have no unit; give them one, as in x.astype('M8[us]')"
         )
     little = dtype.newbyteorder("<")
-    # tobytes gives C order whatever the layout; the copy is ours alone, nobody can change it.
-    data = value.astype(little, copy=False).tobytes()
     shape = head(4, value.ndim) + _ints(*value.shape)
-    return _ARRAY + encode_str(little.str) + shape + _buffer(data, blobs)
+    return _ARRAY + encode_str(little.str) + shape, value.astype(little, copy=False)
 
 
 def _registered(

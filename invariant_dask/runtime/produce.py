@@ -301,7 +301,7 @@ def _make(
     loaded = [handle.loaded() for handle in inputs]
     result, nanoseconds, attempts = _attempt(spec, function, loaded, store)
     try:
-        encoded = encode(result)
+        encoded = encode(result) if spec.private else store.encode(result)
     except NotCacheableError as error:
         raise op_returned(spec.node, spec.job.code.name, spec.planned, error) from None
     kind = type(result).__name__.removeprefix("Sealed").lower()

@@ -155,6 +155,16 @@ class Store(Backend):
 
     # --- publishing ---
 
+    def encode(self, value: object) -> Encoded:
+        """Encode a value that is to be published here, in the way that suits this store best.
+
+        Raises
+        ------
+        NotCacheableError
+            If any part of the value has no canonical form.
+        """
+        return encode(value)
+
     def publish(
         self,
         encoded: Encoded,
@@ -254,7 +264,7 @@ class Store(Backend):
             If `manifest` is not one.
         """
         name = manifests.parse(manifest).op_value[0]
-        encoded = encode(value)
+        encoded = self.encode(value)
         return self.publish(encoded, manifest, kind=kind_of(value), about=About(str(name)))
 
     def write_blob(self, data: Buffer) -> BlobId:

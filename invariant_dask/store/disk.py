@@ -22,10 +22,8 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import mmap
 import os
 import secrets
-import sys
 import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -35,12 +33,14 @@ from typing import TYPE_CHECKING, Any
 
 from invariant_dask._version import __version__
 from invariant_dask.core.digest import LEAF_SIZE, BlobId
+from invariant_dask.core.encode import Encoded, encode_keeping
 from invariant_dask.errors import StoreLayoutError, StoreNotSharedError, StoreUnavailableError
 from invariant_dask.store.base import Store, StoreRef, openers
 from invariant_dask.store.eviction import evict, parse_size
 from invariant_dask.store.grouping import GroupCommit
 from invariant_dask.store.index import Index
 from invariant_dask.store.record import EntryRow
+from invariant_dask.store.spool import Spool, map_file
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -94,6 +94,7 @@ class DiskStore(Store):
         self._blobs = self._root / "blobs"
         self._tmp = self._root / "tmp"
         writable = _check_layout(self._root)
+        self._spool = Spool(self._tmp)
         self._index = Index(self._root / "index.sqlite", read_only=not writable)
         self._lock = threading.Lock()
         self._own_token = ""
@@ -213,6 +214,14 @@ class DiskStore(Store):
 
     # --- blobs ---
 
+    def encode(self, value: object) -> Encoded:
+        # Large arrays are written while they are hashed. Nobody sees them until the artifact is
+        # published, and they go if it is not.
+        return encode_keeping(value, self._keep)
+
+    def _keep(self, view: memoryview) -> tuple[BlobId, memoryview] | None:
+        return self._spool.add(view) if len(view) >= _MAP_FROM else None
+
     def _path_of(self, blob: BlobId) -> Path:
         name = blob.hex()
         return self._blobs / name[:2] / name[2:]
@@ -228,7 +237,7 @@ class DiskStore(Store):
             size = os.fstat(fd).st_size
             if size >= _MAP_FROM:
                 with contextlib.suppress(OSError):  # too many maps or files: read instead
-                    return _map(fd, size)
+                    return map_file(fd, size)
             with open(fd, "rb", closefd=False) as file:
                 return file.read()
         except OSError as error:
@@ -245,20 +254,19 @@ class DiskStore(Store):
             if not (self._has_blob(blob, len(view)) and self._is_same(blob, view)):
                 self._write_blob(blob, view)
                 written += len(view)
+            else:
+                self._spool.drop(blob)
         with self._lock:
             self._unaccounted += written
 
     def _write_blob(self, blob: BlobId, view: memoryview) -> None:
         path = self._path_of(blob)
-        partial = self._tmp / secrets.token_hex(16)
         with _writing(self._root):
+            partial = self._spool.take(blob) or self._tmp / secrets.token_hex(16)
             try:
-                _write_file(partial, view)
-                try:
-                    partial.replace(path)
-                except FileNotFoundError:
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    partial.replace(path)
+                if not partial.exists():
+                    _write_file(partial, view)
+                _move(partial, path)
             except BaseException:
                 partial.unlink(missing_ok=True)
                 raise
@@ -313,11 +321,12 @@ class DiskStore(Store):
         return folder / f"{time.time_ns()}-{name.hex()}.{what}"
 
 
-def _map(fd: int, size: int) -> memoryview:
-    options: dict[str, Any] = {"access": mmap.ACCESS_READ}
-    if sys.version_info >= (3, 13):
-        options["trackfd"] = False  # else each map would hold a file descriptor
-    return memoryview(mmap.mmap(fd, size, **options))
+def _move(partial: Path, path: Path) -> None:
+    try:
+        partial.replace(path)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.replace(path)
 
 
 def _write_file(path: Path, view: memoryview) -> None:
