@@ -30,22 +30,28 @@ class Flights:
     def take(self, key: Hashable) -> None:
         """Take the place of `key`, when whoever has it gives it back."""
         me = threading.get_ident()
+        mine = me, 1
+        if self._held.setdefault(key, mine) is mine:  # one step, also for other threads
+            return
         with self._lock:
-            holder, count = self._held.get(key, (me, 0))
-            while holder != me:
-                self._waiting += 1
-                try:
+            # Counted before looking again: whoever gives the place back looks at the count after.
+            self._waiting += 1
+            try:
+                while (held := self._held.setdefault(key, mine)) is not mine:
+                    if held[0] == me:
+                        self._held[key] = (me, held[1] + 1)
+                        return
                     self._freed.wait()
-                finally:
-                    self._waiting -= 1
-                holder, count = self._held.get(key, (me, 0))
-            self._held[key] = (me, count + 1)
+            finally:
+                self._waiting -= 1
 
     def give_back(self, key: Hashable) -> None:
         """Let the next one have the place."""
-        with self._lock:
-            me, count = self._held.pop(key)
-            if count > 1:
-                self._held[key] = (me, count - 1)
-            elif self._waiting:
+        me, count = self._held[key]  # nobody else touches the place of its holder
+        if count > 1:
+            self._held[key] = (me, count - 1)
+            return
+        del self._held[key]
+        if self._waiting:
+            with self._lock:
                 self._freed.notify_all()

@@ -221,7 +221,9 @@ class Store(Backend):
             rows.append(planned_row(planned, record, encoded.hash, inputs, about))
         self._publish(blobs, rows)
         written = sum([len(row.data) for row in rows]) + sum([length for _, length in listed])
-        self._count(puts=1, bytes_written=written)
+        with self._counts_lock:
+            self._counts["puts"] += 1
+            self._counts["bytes_written"] += written
         return record
 
     def _publish(self, blobs: Mapping[BlobId, Buffer], rows: Sequence[EntryRow]) -> None:

@@ -160,8 +160,8 @@ class DiskStore(Store):
         self._group.flush()
         return self._write_now(rows)
 
-    def _write_now(self, rows: Sequence[EntryRow]) -> bool:
-        if not self._index.write(rows):
+    def _write_now(self, rows: Sequence[EntryRow], beside_others: bool = False) -> bool:
+        if not self._index.write(rows, beside_others=beside_others):
             return False
         if self._limit is not None:
             self._make_room(sum(len(row.data) for row in rows))

@@ -29,12 +29,12 @@ class GroupCommit:
     Parameters
     ----------
     write
-        Writes entries in one transaction.
+        Writes entries in one transaction; told whether that is beside other threads' work.
     name
         What to call the store in messages.
     """
 
-    def __init__(self, write: Callable[[Sequence[EntryRow]], object], name: str) -> None:
+    def __init__(self, write: Callable[[Sequence[EntryRow], bool], object], name: str) -> None:
         self._write = write
         self._name = name
         self.after_fork()
@@ -93,7 +93,7 @@ class GroupCommit:
             on_their_way = {**self._writing, **self._waiting} if self._writing else self._waiting
             return {d: on_their_way[d].data for d in digests if d in on_their_way}
 
-    def flush(self) -> None:
+    def flush(self, beside_others: bool = False) -> None:
         """Commit what waits."""
         with self._writing_lock:
             with self._lock:
@@ -102,7 +102,7 @@ class GroupCommit:
             if not self._writing:
                 return
             try:
-                self._write(list(self._writing.values()))
+                self._write(list(self._writing.values()), beside_others)
             except StoreUnavailableError as error:
                 if not self._lost:
                     logger.warning("%s: results are not persisted: %s", self._name, error)
@@ -137,5 +137,5 @@ class GroupCommit:
             pause = self._since + WINDOW - time.monotonic()
             if pause <= 0:
                 if self._waiting:
-                    self.flush()
+                    self.flush(beside_others=True)
                 pause = WINDOW

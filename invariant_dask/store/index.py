@@ -52,8 +52,6 @@ _ROW = "(?, ?, ?, ?, ?, ?, ?)"
 _INSERT = "INSERT OR REPLACE INTO entries VALUES "
 _BUSY_SECONDS = 60.0
 _CHUNK = 500
-# Rows of one INSERT. A statement takes the interpreter's lock once, however many rows it has: a
-# thread that commits beside busy ones must not fight for that lock at each row.
 _ROWS_AT_ONCE = (64, 16, 4, 1)
 _READ = """
 SELECT e.digest, e.data, e.used, t.digest, t.data, t.used
@@ -301,8 +299,17 @@ class Index:
         """Return a context in which several statements are one, and other writers wait."""
         return Transaction(self._open(), self._errors)
 
-    def write(self, rows: Sequence[EntryRow]) -> bool:
-        """Write entries; False, and nothing is written, if a blob that they name is not listed."""
+    def write(self, rows: Sequence[EntryRow], *, beside_others: bool = False) -> bool:
+        """Write entries; False, and nothing is written, if a blob that they name is not listed.
+
+        Parameters
+        ----------
+        rows
+            The entries.
+        beside_others
+            Whether this thread has to fight others for the interpreter's lock. SQLite gives it up
+            and takes it again for each statement, so there are few statements then, at a price.
+        """
         now = time.time_ns()
         values = [
             (row.digest, row.target, row.op, row.created, now, len(row.data), row.data)
@@ -319,7 +326,10 @@ class Index:
                 if not sql.execute("SELECT 1 FROM blobs WHERE blob = ?", (blob,)).fetchone():
                     return False
             sql.executemany("INSERT OR IGNORE INTO refs VALUES (?, ?)", refs)
-            _insert(sql, values)
+            if beside_others:
+                _insert_many_at_once(sql, values)
+            else:
+                sql.executemany(_INSERT + _ROW, values)
         return True
 
     def list_blobs(self, blobs: Iterable[tuple[BlobId, int]]) -> None:
@@ -359,7 +369,7 @@ class Index:
             )
 
 
-def _insert(sql: sqlite3.Connection, rows: Sequence[tuple[object, ...]]) -> None:
+def _insert_many_at_once(sql: sqlite3.Connection, rows: Sequence[tuple[object, ...]]) -> None:
     start = 0
     for size in _ROWS_AT_ONCE:
         statement = _INSERT + ", ".join([_ROW] * size)

@@ -246,11 +246,7 @@ class PlannedEntry(NamedTuple):
 
     def to_bytes(self) -> bytes:
         """Return the entry: checksum and body."""
-        planned, resolved, artifact, joined, writer, created = self
-        name = writer.encode(errors="backslashreplace")
-        head = _PLANNED_HEAD.pack(_PLANNED, len(joined) // 64, created, len(name))
-        body = b"".join((head, resolved, artifact, joined, name))
-        return _checksum(planned, body) + body
+        return _planned_bytes(*self)
 
     @classmethod
     def from_bytes(cls, digest: bytes, data: bytes) -> PlannedEntry:
@@ -274,6 +270,15 @@ class PlannedEntry(NamedTuple):
             PlannedDigest(digest), ResolvedDigest(resolved), ArtifactHash(artifact),
             joined, _text(digest, data[at:]), created,
         )  # fmt: skip
+
+
+def _planned_bytes(
+    planned: bytes, resolved: bytes, artifact: bytes, joined: bytes, writer: str, created: int
+) -> bytes:
+    name = writer.encode(errors="backslashreplace")
+    head = _PLANNED_HEAD.pack(_PLANNED, len(joined) // 64, created, len(name))
+    body = b"".join((head, resolved, artifact, joined, name))
+    return _checksum(planned, body) + body
 
 
 def join_inputs(inputs: Iterable[tuple[PlannedDigest, ArtifactHash]]) -> bytes:
@@ -350,10 +355,10 @@ def planned_row(
     about: About,
 ) -> EntryRow:
     """Return the planned entry of a record as a row; `about` says who claims it, and when."""
-    entry = PlannedEntry(
+    data = _planned_bytes(
         planned, record.resolved, artifact, join_inputs(inputs), about.writer, about.created
     )
-    return EntryRow(planned, entry.to_bytes(), about.op, about.created, record.resolved)
+    return EntryRow(planned, data, about.op, about.created, record.resolved)
 
 
 def names_digest(text: str) -> bool:
