@@ -70,11 +70,15 @@ class NotCacheableError(SpecError, TypeError):
         super().__init__(f"{path}: {reason}", path=path, reason=reason)
 
     def within(self, step: str) -> NotCacheableError:
-        """Return the same error seen from one level further out."""
+        """Return the same error seen from one level further out, unless it has a name already."""
+        if not self.path.startswith("$"):
+            return self
         return NotCacheableError(path="$" + step + self.path[1:], reason=self.reason)
 
     def of(self, root: str) -> NotCacheableError:
-        """Return the same error with `$` replaced by a name, such as a parameter's."""
+        """Return the same error with `$` replaced by a name, unless it has one already."""
+        if not self.path.startswith("$"):
+            return self
         return NotCacheableError(path=root + self.path[1:], reason=self.reason)
 
 

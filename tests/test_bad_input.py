@@ -167,6 +167,13 @@ def test_bad_graph(case) -> None:
     assert isinstance(caught.value, SpecError)
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_bad_context_value_is_named_by_its_own_path(nested) -> None:
+    g = one("stdlib:identity", value=[1, ref("c")] if nested else ref("c"))
+    with pytest.raises(NotCacheableError, match=r"^context 'c'\[0\]\.k: set is not cacheable"):
+        compile(g, context={"c": [{"k": {1}}]}, store=MemoryStore())
+
+
 @pytest.mark.parametrize(
     ("outputs", "text"),
     [

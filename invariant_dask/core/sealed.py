@@ -2,7 +2,8 @@
 
 An artifact may be seen by many: its caller, neighbours on the same worker, `dask.delayed`
 functions. They all see the same objects, so these raise instead of changing under somebody else.
-`copy.copy` and `copy.deepcopy` return plain, changeable containers.
+`copy.copy` and `copy.deepcopy` return plain, changeable containers. What goes round the class on
+purpose, as `list.append(x, 1)` does, is not stopped.
 """
 
 from __future__ import annotations
@@ -20,7 +21,13 @@ def _refuse(self: object, *_args: object, **_kwargs: object) -> NoReturn:
 class SealedList(list[Any]):
     """A list that raises TypeError on mutation; it equals a plain list with the same items."""
 
-    __slots__ = ()
+    __slots__ = ("_filled",)
+
+    def __init__(self, *items: Any) -> None:
+        if hasattr(self, "_filled"):
+            _refuse(self)
+        super().__init__(*items)
+        self._filled = True
 
     append = extend = insert = pop = remove = clear = sort = reverse = _refuse
     __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
@@ -39,7 +46,13 @@ class SealedList(list[Any]):
 class SealedDict(dict[str, Any]):
     """A dict that raises TypeError on mutation; it equals a plain dict with the same items."""
 
-    __slots__ = ()
+    __slots__ = ("_filled",)
+
+    def __init__(self, *items: Any, **more: Any) -> None:
+        if hasattr(self, "_filled"):
+            _refuse(self)
+        super().__init__(*items, **more)
+        self._filled = True
 
     pop = popitem = clear = update = setdefault = _refuse
     __setitem__ = __delitem__ = __ior__ = _refuse

@@ -88,23 +88,28 @@ class Plan:
     def nodes(self) -> Iterator[PlannedNode]:
         """Yield what is said about each node, in topological order, inlined ones first."""
         for node in self.program.inlined:
-            yield PlannedNode(node, "", None, Decision.INLINE, Reason.INLINED, ())
+            yield _inlined(node)
         for node, index in sorted(self.program.index.items(), key=lambda item: item[1]):
-            step = self.program.steps[index]
-            yield PlannedNode(
-                node,
-                step.bound.op.name,
-                step.planned,
-                self.decisions[index],
-                self.reasons[index],
-                self.causes.get(index, ()),
-            )
+            yield self._planned(node, index)
+
+    def _planned(self, node: str, index: int) -> PlannedNode:
+        step = self.program.steps[index]
+        return PlannedNode(
+            node,
+            step.bound.op.name,
+            step.planned,
+            self.decisions[index],
+            self.reasons[index],
+            self.causes.get(index, ()),
+        )
 
     def __getitem__(self, node: str) -> PlannedNode:
-        for planned in self.nodes():
-            if planned.node == node:
-                return planned
-        raise KeyError(node)
+        if node in self.program.inlined:
+            return _inlined(node)
+        return self._planned(node, self.program.index[node])
+
+    def __contains__(self, node: object) -> bool:
+        return node in self.program.index or node in self.program.inlined
 
     def __iter__(self) -> Iterator[str]:
         return (planned.node for planned in self.nodes())
@@ -164,3 +169,7 @@ class Plan:
             "<th>node</th><th>op</th><th>digest</th><th>reason</th></tr></thead>"
             f"<tbody>{cells}</tbody></table>{more}"
         )
+
+
+def _inlined(node: str) -> PlannedNode:
+    return PlannedNode(node, "", None, Decision.INLINE, Reason.INLINED, ())

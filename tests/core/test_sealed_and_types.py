@@ -48,7 +48,7 @@ MUTATORS = [
     (sealed, name)
     for sealed, plain in ((SealedList, list), (SealedDict, dict))
     for name in dir(plain)
-    if name != "__init__" and callable(getattr(plain, name)) and changed_by(plain, name)
+    if callable(getattr(plain, name)) and changed_by(plain, name)
 ]
 
 
@@ -57,6 +57,7 @@ def test_the_mutators_that_everybody_knows_are_among_those_found() -> None:
     assert names >= {
         "append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse", "popitem",
         "update", "setdefault", "__setitem__", "__delitem__", "__iadd__", "__imul__", "__ior__",
+        "__init__",
     }  # fmt: skip
 
 
@@ -68,6 +69,15 @@ def test_a_mutator_raises_and_changes_nothing(sealed, name) -> None:
         with pytest.raises(TypeError, match=r"copy\.deepcopy"):
             getattr(value, name)(*arguments)
     assert value == before
+
+
+@pytest.mark.parametrize("empty", [SealedList(), SealedDict()], ids=["list", "dict"])
+def test_an_empty_container_cannot_be_filled_either(empty) -> None:
+    again = pickle.loads(pickle.dumps(empty))
+    for value in (empty, again):
+        with pytest.raises(TypeError, match=r"copy\.deepcopy"):
+            value.__init__([("a", 1)])
+        assert not value
 
 
 STATEMENTS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import sample_ops
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -125,3 +126,19 @@ def test_second_plan_runs_nothing(nodes) -> None:
     store = MemoryStore(cache="unbounded")
     compile(build(nodes), store=store).compute(scheduler="sync")
     assert compile(build(nodes), store=store).plan().counts()[Decision.RUN] == 0
+
+
+def test_one_node_of_a_plan_is_found_without_walking_all_of_them(monkeypatch) -> None:
+    g = chain(5)
+    g.add("known", "stdlib:identity", value=3)
+    g.add("user", sample_ops.double, value=ref("known"))
+    plan = compile(g, store=MemoryStore()).plan()
+    nodes = {planned.node: planned for planned in plan.nodes()}
+    assert list(plan) == list(nodes)
+    assert plan["known"].decision is Decision.INLINE
+    monkeypatch.setattr(Plan, "nodes", None)
+    assert {node: plan[node] for node in nodes} == nodes
+    assert all(node in plan for node in nodes)
+    assert "nowhere" not in plan
+    with pytest.raises(KeyError, match="nowhere"):
+        plan["nowhere"]
