@@ -169,11 +169,13 @@ class ClusterScheduler:
                 if not work.whole:
                     # Kept until the end of the run: what follows uses them where they are.
                     self._kept += futures
-                    distributed.wait(futures)
+                    with _out_of_the_way():
+                        distributed.wait(futures)
                     failed = [future for future in futures if future.status != "finished"]
                     self.client.gather(failed)
                     return []
-                return list(self.client.gather(futures))
+                with _out_of_the_way():
+                    return list(self.client.gather(futures))
         except FutureCancelledError as error:
             if "lost dependencies" in str(error):
                 raise GraphForgottenError(str(error)) from error
@@ -203,6 +205,25 @@ class ClusterScheduler:
         self._release(self._kept)
         if self.owned:
             self.client.close()
+
+
+@contextmanager
+def _out_of_the_way() -> Iterator[None]:
+    """Leave a worker's thread to others, while a task that runs in it waits for more tasks."""
+    from distributed import rejoin, secede
+    from distributed.worker import thread_state
+
+    left = getattr(thread_state, "key", None) is not None
+    if left:
+        try:
+            secede()
+        except (ValueError, KeyError, AttributeError):
+            left = False  # the op did so itself, or it is not a thread of the worker's pool
+    try:
+        yield
+    finally:
+        if left:
+            rejoin()
 
 
 async def _retry(client: Client, keys: list[str]) -> None:
