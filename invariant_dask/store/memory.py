@@ -99,6 +99,11 @@ class MemoryStore(Store):
         return "memory:"
 
     @property
+    def place(self) -> str:
+        """No other store holds the same."""
+        return f"memory:{self._identity[:12]}"
+
+    @property
     def is_process_local(self) -> bool:
         """True."""
         return True

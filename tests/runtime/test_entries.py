@@ -13,6 +13,7 @@ from dask.delayed import Delayed
 from distributed import Client
 
 from invariant_dask import Graph, MemoryStore, Node, compile
+from invariant_dask.core.digest import parse_hex
 from invariant_dask.ops.registry import OpRegistry
 from invariant_dask.store.disk import DiskStore
 
@@ -155,6 +156,19 @@ def test_compiled_can_be_pickled_as_a_plain_dask_object(tmp_path) -> None:
 
     compiled = compile(arithmetic(), store=DiskStore(tmp_path / "store"))
     assert pickle.loads(pickle.dumps(compiled)).compute(scheduler="sync") == EXPECTED
+
+
+def test_second_store_on_a_cluster_gets_what_was_computed_for_it(local_client, calls) -> None:
+    first, second = MemoryStore(), MemoryStore()
+    digest = parse_hex(compile(arithmetic(), store=first).digests["all"])
+    compile(arithmetic(), store=first).compute(scheduler=local_client)
+    held = local_client.persist(compile(arithmetic(), store=first))
+    with pytest.warns(UserWarning, match="this scheduler works with the store"):
+        compile(arithmetic(), store=second).compute(scheduler=local_client)
+    assert first.exists(digest)
+    assert second.exists(digest)
+    assert sorted(calls.names) == sorted(OPS * 2)
+    del held
 
 
 @pytest.mark.timeout(60)
