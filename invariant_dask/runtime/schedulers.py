@@ -19,7 +19,7 @@ import dask.threaded
 from dask.callbacks import Callback
 from dask.system import CPU_COUNT
 
-from invariant_dask.errors import SchedulerError, StoreNotSharedError
+from invariant_dask.errors import OpFailedError, SchedulerError, StoreNotSharedError
 from invariant_dask.runtime.graph import Work
 from invariant_dask.runtime.handle import Handle, Report
 from invariant_dask.runtime.loop import run_here
@@ -154,6 +154,7 @@ class ClusterScheduler:
         import distributed
         from dask._expr import LLGExpr
         from distributed.client import FutureCancelledError
+        from distributed.scheduler import KilledWorker
 
         from invariant_dask.runtime.sharing import listening
 
@@ -176,6 +177,8 @@ class ClusterScheduler:
                     return []
                 with _out_of_the_way():
                     return list(self.client.gather(futures))
+        except KilledWorker as error:
+            raise _killed(work, str(error.task), str(error)) from error
         except FutureCancelledError as error:
             if "lost dependencies" in str(error):
                 raise GraphForgottenError(str(error)) from error
@@ -205,6 +208,18 @@ class ClusterScheduler:
         self._release(self._kept)
         if self.owned:
             self.client.close()
+
+
+def _killed(work: Work, key: str, text: str) -> Exception:
+    for index, step in enumerate(work.plan.program.steps):
+        if work.keys.of(index) == key:
+            return OpFailedError(
+                node=step.node, op=step.bound.op.name, digest=step.planned.hex(),
+                cause_type="KilledWorker",
+                cause_text="its worker died, each time it was tried, because of it or of a task "
+                f"beside it; look at the log and the memory limit of the worker ({text})",
+            )  # fmt: skip
+    return SchedulerError(text)
 
 
 @contextmanager
