@@ -92,8 +92,11 @@ class LocalScheduler:
         if threads:
             return run_here(work, self.store, report, threads)
 
+        # Dask's callbacks see the tasks of other threads as well.
+        ours = {step.planned for step in work.plan.program.steps} if report else set()
+
         def posttask(_key: str, result: Any, *_rest: object) -> None:
-            if report is not None and isinstance(result, Handle):
+            if report is not None and isinstance(result, Handle) and result.planned in ours:
                 report(result.planned.hex(), result.outcome)
 
         try:
