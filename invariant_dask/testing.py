@@ -528,6 +528,11 @@ class CountingStore(Store):
         return self.inner.url
 
     @property
+    def place(self) -> str:
+        """That of the wrapped store."""
+        return self.inner.place
+
+    @property
     def is_process_local(self) -> bool:
         """That of the wrapped store."""
         return self.inner.is_process_local

@@ -77,6 +77,11 @@ def quit_(value):
     raise SystemExit(3)
 
 
+@op("t:kill")
+def kill(value):
+    os._exit(3)
+
+
 class Unpicklable(Exception):
     def __reduce__(self):
         raise TypeError("cannot be pickled")

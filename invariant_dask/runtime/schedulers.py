@@ -19,7 +19,7 @@ import dask.threaded
 from dask.callbacks import Callback
 from dask.system import CPU_COUNT
 
-from invariant_dask.errors import SchedulerError, StoreNotSharedError
+from invariant_dask.errors import OpFailedError, SchedulerError, StoreNotSharedError
 from invariant_dask.runtime.graph import Work
 from invariant_dask.runtime.handle import Handle, Report
 from invariant_dask.runtime.loop import run_here
@@ -93,8 +93,11 @@ class LocalScheduler:
         if threads:
             return run_here(work, self.store, report, threads)
 
+        # Dask's callbacks see the tasks of other threads as well.
+        ours = {step.planned for step in work.plan.program.steps} if report else set()
+
         def posttask(_key: str, result: Any, *_rest: object) -> None:
-            if report is not None and isinstance(result, Handle):
+            if report is not None and isinstance(result, Handle) and result.planned in ours:
                 report(result.planned.hex(), result.outcome)
 
         try:
@@ -155,6 +158,7 @@ class ClusterScheduler:
         import distributed
         from dask._expr import LLGExpr
         from distributed.client import FutureCancelledError
+        from distributed.scheduler import KilledWorker
 
         from invariant_dask.runtime.sharing import listening
 
@@ -170,11 +174,15 @@ class ClusterScheduler:
                 if not work.whole:
                     # Kept until the end of the run: what follows uses them where they are.
                     self._kept += futures
-                    distributed.wait(futures)
+                    with _out_of_the_way():
+                        distributed.wait(futures)
                     failed = [future for future in futures if future.status != "finished"]
                     self.client.gather(failed)
                     return []
-                return list(self.client.gather(futures))
+                with _out_of_the_way():
+                    return list(self.client.gather(futures))
+        except KilledWorker as error:
+            raise _killed(work, str(error.task), str(error)) from error
         except FutureCancelledError as error:
             if "lost dependencies" in str(error):
                 raise GraphForgottenError(str(error)) from error
@@ -206,6 +214,37 @@ class ClusterScheduler:
         self._release(self._kept)
         if self.owned:
             self.client.close()
+
+
+def _killed(work: Work, key: str, text: str) -> Exception:
+    for index, step in enumerate(work.plan.program.steps):
+        if work.keys.of(index) == key:
+            return OpFailedError(
+                node=step.node, op=step.bound.op.name, digest=step.planned.hex(),
+                cause_type="KilledWorker",
+                cause_text="its worker died, each time it was tried, because of it or of a task "
+                f"beside it; look at the log and the memory limit of the worker ({text})",
+            )  # fmt: skip
+    return SchedulerError(text)
+
+
+@contextmanager
+def _out_of_the_way() -> Iterator[None]:
+    """Leave a worker's thread to others, while a task that runs in it waits for more tasks."""
+    from distributed import rejoin, secede
+    from distributed.worker import thread_state
+
+    left = getattr(thread_state, "key", None) is not None
+    if left:
+        try:
+            secede()
+        except (ValueError, KeyError, AttributeError):
+            left = False  # the op did so itself, or it is not a thread of the worker's pool
+    try:
+        yield
+    finally:
+        if left:
+            rejoin()
 
 
 async def _retry(client: Client, keys: list[str]) -> None:

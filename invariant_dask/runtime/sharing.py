@@ -76,19 +76,21 @@ def _try_to_open(ref: StoreRef) -> str:
 
 def domain_salt(client: Client, store: Store) -> bytes:
     """Return nothing for the store that the scheduler is pinned to, else a salt for its keys."""
-    name = ["invariant-dask", "store"]
-    pinned = client.get_metadata(name, default=None)
-    if pinned is None:
-        client.set_metadata(name, store.url)
-        pinned = store.url
-    if pinned == store.url:
+    pinned = client.run_on_scheduler(_pin, store.place)
+    if pinned == store.place:
         return b""
     warnings.warn(
-        f"this scheduler works with the store {pinned}; with {store.url}, tasks get keys of "
+        f"this scheduler works with the store {pinned}; with {store.place}, tasks get keys of "
         "their own and share nothing with other users of the scheduler",
         stacklevel=2,
     )
-    return sha256(store.url.encode()).digest()
+    return sha256(store.place.encode()).digest()
+
+
+def _pin(place: str, dask_scheduler: Any) -> str:
+    """Return the store that a scheduler is pinned to: the first that anybody comes with."""
+    metadata = dask_scheduler.task_metadata.setdefault("invariant-dask", {})
+    return str(metadata.setdefault("store", place))
 
 
 @contextmanager

@@ -61,6 +61,11 @@ class Backend(ABC):
         """What `open_store` takes to open the same place again."""
 
     @property
+    def place(self) -> str:
+        """What tells this place from all others; two stores of one place hold the same."""
+        return self.url
+
+    @property
     def is_process_local(self) -> bool:
         """Whether no other process can ever see what is in here."""
         return False

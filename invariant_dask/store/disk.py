@@ -96,6 +96,7 @@ class DiskStore(Store):
         writable = _check_layout(self._root)
         self._spool = Spool(self._tmp)
         self._index = Index(self._root / "index.sqlite", read_only=not writable)
+        self._file = self._file_now() if writable else None
         self._lock = threading.Lock()
         self._own_token = ""
         self._token_written = 0.0
@@ -111,6 +112,18 @@ class DiskStore(Store):
     def url(self) -> str:
         """The absolute path of the folder."""
         return str(self._root)
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the folder is still as it was opened, not removed or made anew, and writable."""
+        return self._file is not None and self._file_now() == self._file
+
+    def _file_now(self) -> tuple[int, int] | None:
+        try:
+            found = (self._root / "index.sqlite").stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def close(self) -> None:
         self._group.flush()

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from weakref import WeakMethod
 
 from invariant_dask.errors import StoreUnavailableError
 from invariant_dask.store.record import EntryRow
@@ -29,13 +30,15 @@ class GroupCommit:
     Parameters
     ----------
     write
-        Writes entries in one transaction; told whether that is beside other threads' work.
+        The method of a store that writes entries in one transaction; told whether that is beside
+        other threads' work. It is not kept alive: the store has this object, and goes when nobody
+        else needs it.
     name
         What to call the store in messages.
     """
 
     def __init__(self, write: Callable[[Sequence[EntryRow], bool], object], name: str) -> None:
-        self._write = write
+        self._write = WeakMethod(write)
         self._name = name
         self.after_fork()
 
@@ -102,7 +105,9 @@ class GroupCommit:
             if not self._writing:
                 return
             try:
-                self._write(list(self._writing.values()), beside_others)
+                write = self._write()
+                if write is not None:
+                    write(list(self._writing.values()), beside_others)
             except StoreUnavailableError as error:
                 if not self._lost:
                     logger.warning("%s: results are not persisted: %s", self._name, error)

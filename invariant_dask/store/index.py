@@ -187,10 +187,12 @@ class _Errors:
         error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        if not isinstance(error, sqlite3.Error):
+        if not isinstance(error, sqlite3.Error | UnicodeDecodeError):
             return
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+        # SQLite quotes from a damaged file what need not be text.
+        unreadable = isinstance(error, UnicodeDecodeError)
+        if unreadable or code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
             msg = (
                 f"{self.path} is damaged ({error}); remove it together with its -wal and -shm "
                 "files and what it listed is computed again"
@@ -409,7 +411,7 @@ class Transaction:
             with self._errors:
                 if error is None:
                     writer.execute("COMMIT")
-                elif isinstance(error, sqlite3.Error):
+                elif isinstance(error, sqlite3.Error | UnicodeDecodeError):
                     raise error
         finally:
             try:

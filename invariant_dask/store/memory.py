@@ -47,9 +47,10 @@ class MemoryStore(Store):
         Who makes room: the least recently used (`"lru"`), the least often used (`"lfu"`), the
         oldest, and whatever is older than `ttl` seconds (`"ttl"`), or nobody (`"unbounded"`).
     max_size
-        The most artifacts to keep.
+        The most artifacts to keep; by default any number.
     max_bytes
-        The most bytes to keep, of artifacts and their records together.
+        The most bytes to keep, of artifacts and their records together; None for no limit. What is
+        larger is not kept at all.
     ttl
         Seconds that an artifact is kept, for `cache="ttl"`.
 
@@ -64,8 +65,8 @@ class MemoryStore(Store):
     def __init__(
         self,
         cache: Policy = "lru",
-        max_size: int = 1000,
-        max_bytes: int | None = None,
+        max_size: int | None = None,
+        max_bytes: int | None = 2 * 2**30,
         ttl: float | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -74,7 +75,7 @@ class MemoryStore(Store):
         if cache not in _POLICIES:
             msg = f"cache={cache!r} is not one of {', '.join(map(repr, _POLICIES))}"
             raise SpecError(msg)
-        if max_size < 1 or (max_bytes is not None and max_bytes < 1):
+        if any(most is not None and most < 1 for most in (max_size, max_bytes)):
             raise SpecError("max_size and max_bytes must be positive; NullStore keeps nothing")
         if (ttl is not None) != (cache == "ttl") or (ttl is not None and ttl <= 0):
             raise SpecError('cache="ttl" needs ttl=, in seconds; the other policies take none')
@@ -97,6 +98,11 @@ class MemoryStore(Store):
     def url(self) -> str:
         """Opens a new, empty store; the contents of this one cannot be named."""
         return "memory:"
+
+    @property
+    def place(self) -> str:
+        """No other store holds the same."""
+        return f"memory:{self._identity[:12]}"
 
     @property
     def is_process_local(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from invariant_dask.errors import SpecError
 from invariant_dask.store.base import Store, StoreRef, register_live
@@ -23,6 +24,9 @@ _KNOWN = "memory:, null:, disk:PATH, or a path"
 # Two letters at least, so that C:\folder is a path.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(.*)", re.DOTALL)
 
+_shared: WeakValueDictionary[str, DiskStore] = WeakValueDictionary()
+os.register_at_fork(after_in_child=_shared.clear)
+
 
 def open_store(where: str | os.PathLike[str] | Store | None = None) -> Store:
     """Return the store that is meant by a URL or path.
@@ -32,6 +36,7 @@ def open_store(where: str | os.PathLike[str] | Store | None = None) -> Store:
     where
         `"memory:"`, `"null:"`, `"disk:PATH"`, a path, or a store, which is returned as it is. By
         default what the environment variable `INVARIANT_STORE` says, else the folder `.invariant`.
+        While the store of a folder is in use, the same one is returned again.
 
     Raises
     ------
@@ -52,7 +57,7 @@ def open_store(where: str | os.PathLike[str] | Store | None = None) -> Store:
     if where is None:
         where = os.environ.get(VARIABLE) or DEFAULT_PATH
     if isinstance(where, Path):
-        return DiskStore(where)
+        return _disk(where)
     given: object = where
     text = os.fspath(given) if isinstance(given, (str, os.PathLike)) else ""
     if not text:
@@ -61,13 +66,22 @@ def open_store(where: str | os.PathLike[str] | Store | None = None) -> Store:
     return _from_text(text)
 
 
+def _disk(path: str | Path) -> DiskStore:
+    # Whoever compiles often must not open files as often.
+    key = str(Path(path).expanduser().absolute())
+    store = _shared.get(key)
+    if store is None or not store.is_in_place:
+        store = _shared[key] = DiskStore(path)
+    return store
+
+
 def _from_text(where: str) -> Store:
     match = _SCHEME.fullmatch(where)
     if match is None:
-        return DiskStore(where)
+        return _disk(where)
     scheme, rest = match[1].lower(), match[2]
     if scheme == "disk" and rest:
-        return DiskStore(rest)
+        return _disk(rest)
     if scheme in {"memory", "null"} and not rest:
         return MemoryStore() if scheme == "memory" else NullStore()
     msg = f"no store for {where!r}; there are {_KNOWN} (write ./{where} if that is a folder)"

@@ -12,7 +12,9 @@ from dask.base import collections_to_expr
 from dask.delayed import Delayed
 from distributed import Client
 
-from invariant_dask import Graph, MemoryStore, compile
+from invariant_dask import Graph, MemoryStore, Node, compile
+from invariant_dask.core.digest import parse_hex
+from invariant_dask.ops.registry import OpRegistry
 from invariant_dask.store.disk import DiskStore
 
 KEY = re.compile(r"([A-Za-z][A-Za-z0-9_:.]*)-([0-9a-f]{64})")
@@ -154,6 +156,46 @@ def test_compiled_can_be_pickled_as_a_plain_dask_object(tmp_path) -> None:
 
     compiled = compile(arithmetic(), store=DiskStore(tmp_path / "store"))
     assert pickle.loads(pickle.dumps(compiled)).compute(scheduler="sync") == EXPECTED
+
+
+def test_second_store_on_a_cluster_gets_what_was_computed_for_it(local_client, calls) -> None:
+    first, second = MemoryStore(), MemoryStore()
+    digest = parse_hex(compile(arithmetic(), store=first).digests["all"])
+    compile(arithmetic(), store=first).compute(scheduler=local_client)
+    held = local_client.persist(compile(arithmetic(), store=first))
+    with pytest.warns(UserWarning, match="this scheduler works with the store"):
+        compile(arithmetic(), store=second).compute(scheduler=local_client)
+    assert first.exists(digest)
+    assert second.exists(digest)
+    assert sorted(calls.names) == sorted(OPS * 2)
+    del held
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("entry", ["compute", "run", "twice"])
+def test_op_that_computes_a_graph_of_its_own_leaves_its_thread_to_it(entry, tmp_path) -> None:
+    ops = OpRegistry()
+
+    @ops.op("t:nested", version="1")
+    def nested(value):
+        inner = Graph()
+        src = inner.add("src", sample_ops.source, seed=value)
+        inner.add("total", sample_ops.total, values=src)
+        compiled = compile(inner, store=DiskStore(tmp_path / "store"))
+        if entry == "run":
+            return compiled.run(progress=lambda *_: None).values["total"]
+        if entry == "twice":
+            compile({"x": Node("t:double", {"value": 4})}, store=compiled.store).compute()
+        return compiled.compute()
+
+    g = Graph()
+    g.add("out", "t:nested", value=4)
+    compiled = compile(g, store=DiskStore(tmp_path / "store"), registry=ops)
+    with Client(
+        processes=False, n_workers=1, threads_per_worker=1, dashboard_address=":0",
+        set_as_default=False,
+    ) as client:  # fmt: skip
+        assert compiled.compute(scheduler=client) == 6
 
 
 @pytest.mark.parametrize("make", ["frozen", "delayed", "graph"])

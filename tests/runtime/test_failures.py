@@ -13,6 +13,7 @@ from pathlib import Path
 import dask
 import pytest
 import sample_ops
+from distributed import Client
 
 from invariant_dask import Graph, MemoryStore, Node, compile, ref
 from invariant_dask.errors import (
@@ -75,6 +76,18 @@ def test_failing_op_is_named_and_the_rest_is_kept(
     with pytest.raises(OpFailedError):
         compile(failing(op), store=store).compute(scheduler=chosen)
     assert calls.names == [op.op_name.removeprefix("t:")]
+
+
+def test_op_that_kills_its_worker_is_named(tmp_path) -> None:
+    with dask.config.set({"distributed.scheduler.allowed-failures": 0}), Client(
+        n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0",
+        local_directory=str(tmp_path), set_as_default=False,
+    ) as client:  # fmt: skip
+        compiled = compile(failing(sample_ops.kill), store=DiskStore(tmp_path / "s"))
+        with pytest.raises(OpFailedError, match="its worker died") as caught:
+            compiled.compute(scheduler=client)
+    assert (caught.value.node, caught.value.op) == ("bad", "t:kill")
+    assert caught.value.digest == compiled.digests["bad"]
 
 
 def test_failed_task_that_a_cluster_still_holds_is_tried_again_for_what_follows(

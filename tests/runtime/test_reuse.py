@@ -475,6 +475,18 @@ def test_op_decorated_in_place_is_used_by_name_and_by_function() -> None:
     assert by_function.compute(scheduler="sync") == 6
 
 
+def test_run_reports_only_what_belongs_to_it_while_others_use_dask(calls) -> None:
+    other = compile({"other": Node("t:source", {"seed": 9})}, store=MemoryStore())
+    compiled = compile(chain(), store=MemoryStore())
+
+    def get(dsk, keys, **options):
+        dask.compute(other, scheduler="sync")  # as another thread may, while our callback is set
+        return dask.get(dsk, keys, **options)
+
+    run = compiled.run(scheduler=get)
+    assert set(run.outcomes) == set(compiled.digests.values())
+
+
 def test_progress_callback_that_fails_breaks_nothing(calls, caplog) -> None:
     def explode(*_args):
         raise RuntimeError("the display is gone")

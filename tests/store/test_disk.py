@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -259,6 +260,18 @@ def test_unreadable_layout_is_refused(tmp_path: Path) -> None:
 def test_damaged_index_is_refused_with_the_cure(tmp_path: Path) -> None:
     DiskStore(tmp_path / "s").close()
     (tmp_path / "s" / "index.sqlite").write_bytes(b"not a database, but long enough" * 100)
+    with pytest.raises(StoreLayoutError, match="remove it together"):
+        DiskStore(tmp_path / "s")
+
+
+def test_damaged_index_whose_error_cannot_be_read_is_refused_with_the_cure(tmp_path: Path) -> None:
+    DiskStore(tmp_path / "s").close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "s" / "index.sqlite")) as index, index:
+        index.execute("PRAGMA writable_schema=ON")
+        index.execute(
+            "UPDATE sqlite_master SET name = CAST(X'FFFE' AS TEXT), sql = 'CREATE TABLE (' "
+            "WHERE name = 'blobs'"
+        )
     with pytest.raises(StoreLayoutError, match="remove it together"):
         DiskStore(tmp_path / "s")
 

@@ -14,6 +14,13 @@ def put(store: MemoryStore, n: int, value: object = None) -> bytes:
     return store.put(sample_manifest(n=n), n if value is None else value).resolved
 
 
+def test_by_default_only_bytes_are_counted() -> None:
+    store = MemoryStore()
+    digests = [put(store, n) for n in range(3000)]
+    assert len(store.lookup(digests)) == 3000
+    assert store.stats.evicted == 0
+
+
 def test_least_recently_used_artifact_goes_first() -> None:
     store = MemoryStore("lru", max_size=3)
     first, second, third = (put(store, n) for n in range(3))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import shutil
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -123,6 +125,25 @@ def test_stores_open_by_what_people_write(tmp_path: Path, monkeypatch: pytest.Mo
     assert open_store(store) is store
     monkeypatch.setenv("INVARIANT_STORE", "null:")
     assert isinstance(open_store(), NullStore)
+
+
+def test_path_names_one_store_for_as_long_as_it_lives(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    store = open_store(path)
+    assert open_store(str(path)) is store
+    assert open_store(f"disk:{path}") is store
+    shutil.rmtree(path)
+    other = open_store(path)
+    assert other is not store
+    resolved = other.put(sample_manifest(), 1).resolved
+    assert open_store(path).get(resolved) == 1
+    gone = weakref.ref(other)
+    gc.disable()
+    try:
+        del other
+        assert gone() is None, "something keeps the store, and its open files"
+    finally:
+        gc.enable()
 
 
 def test_path_is_taken_where_the_store_is_made(
