@@ -174,7 +174,7 @@ class ClusterScheduler:
                 if not work.whole:
                     # Kept until the end of the run: what follows uses them where they are.
                     self._kept += futures
-                    with _out_of_the_way():
+                    with _out_of_the_way(), self.client.as_current():
                         distributed.wait(futures)
                     failed = [future for future in futures if future.status != "finished"]
                     self.client.gather(failed)
