@@ -451,6 +451,15 @@ class StoreContract(StoreBasics):
 
     # --- many at once ---
 
+    def test_what_is_published_in_a_group_is_seen_at_once_and_stays(self, tmp_path: Path) -> None:
+        store = self.make_store(tmp_path)
+        with store.grouping():
+            digests = [store.put(sample_manifest(n=n), n).resolved for n in range(20)]
+            assert store.lookup(digests).keys() == set(digests)
+            assert store.invalidate(digests[0]) == 1
+        assert store.lookup(digests).keys() == set(digests[1:])
+        assert [store.get(digest) for digest in digests[1:]] == list(range(1, 20))
+
     def test_threads_may_write_and_read_the_same_digest(self, tmp_path: Path) -> None:
         store = self.make_store(tmp_path)
         value = [b"x" * 40_000, list(range(1000))]

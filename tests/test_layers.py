@@ -35,8 +35,8 @@ FILES = {
     "core": ["digest", "sealed", "files", "types", "encode", "decode", "manifest"],
     "graph": ["markers", "model", "resolve"],
     "store": [
-        "record", "backend", "base", "memory", "null", "grouping", "index", "eviction", "spool",
-        "disk", "opening", "files",
+        "record", "backend", "base", "memory", "null", "grouping", "connections", "index",
+        "eviction", "spool", "disk", "opening", "files",
     ],
     "ops": [
         "code_homes", "code_parts", "code_ast", "code_names", "code_source", "code_values",

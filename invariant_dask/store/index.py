@@ -1,4 +1,4 @@
-"""The SQLite index of a disk store: connections, transactions and the tables.
+"""The SQLite index of a disk store: what is asked of its tables.
 
 Owns all SQL. Entries are rows with their payload; blobs are known here by id and size only, so
 that room can be made without looking at the folder.
@@ -11,195 +11,24 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any
 
 from invariant_dask.core.digest import BlobId
-from invariant_dask.errors import StoreLayoutError, StoreUnavailableError
+from invariant_dask.store.connections import Connections, Errors, Transaction, inherited
 from invariant_dask.store.record import EntryRow
 
 Payloads = dict[bytes, bytes]
 
-# Payloads come last: a scan for sizes or dates then never follows overflow pages.
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS entries (
-    digest BLOB PRIMARY KEY,
-    target BLOB,                -- of a planned entry: the resolved digest; NULL for a record
-    op TEXT NOT NULL,
-    created INTEGER NOT NULL,   -- nanoseconds since 1970, as are all times here
-    used INTEGER NOT NULL,
-    size INTEGER NOT NULL,
-    data BLOB NOT NULL
-);
-CREATE INDEX IF NOT EXISTS entries_of_op ON entries (op, created) WHERE target IS NULL;
-CREATE TABLE IF NOT EXISTS blobs (
-    blob BLOB PRIMARY KEY,
-    size INTEGER NOT NULL,
-    written INTEGER NOT NULL
-);
-CREATE TABLE IF NOT EXISTS refs (
-    digest BLOB NOT NULL,
-    blob BLOB NOT NULL,
-    PRIMARY KEY (digest, blob)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS refs_of_blob ON refs (blob);
-"""
 _ROW = "(?, ?, ?, ?, ?, ?, ?)"
 _INSERT = "INSERT OR REPLACE INTO entries VALUES "
-_BUSY_SECONDS = 60.0
 _CHUNK = 500
 _ROWS_AT_ONCE = (64, 16, 4, 1)
 _READ = """
 SELECT e.digest, e.data, e.used, t.digest, t.data, t.used
 FROM entries e LEFT JOIN entries t ON t.digest = e.target WHERE e.digest IN"""
-
-
-class _Connections:
-    """The two connections of one process; each is used under its lock."""
-
-    def __init__(self, path: Path, read_only: bool) -> None:
-        self.pid = os.getpid()
-        self.write_lock = threading.Lock()
-        self.read_lock = threading.Lock()
-        if read_only:
-            # Both refuse to write, with an error of SQLite's.
-            self.writer = _connect_to_read(path)
-            self.reader = _connect_to_read(path)
-            return
-        self.writer = _connect(path)
-        try:
-            _prepare(self.writer)
-            self.reader = _connect(path)
-        except BaseException:
-            self.writer.close()
-            raise
-
-    @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
-        """Give a connection to read with: the writing one if it is free.
-
-        It knows what it wrote, while each commit makes the other one forget what it had read.
-        """
-        if self.write_lock.acquire(blocking=False):
-            lock, connection = self.write_lock, self.writer
-        else:
-            lock, connection = self.read_lock, self.reader
-            lock.acquire()
-        try:
-            yield connection
-        finally:
-            lock.release()
-
-    def close(self) -> None:
-        # A child process must not touch connections of its parent, not even to close them.
-        if self.pid == os.getpid():
-            with self.read_lock:
-                self.reader.close()
-            with self.write_lock:
-                self.writer.close()
-
-
-# Connections that came along through a fork. Closing them could take the files of the parent
-# away under it, so they are kept from being collected.
-_inherited: list[_Connections] = []
-
-
-def _connect_to_read(path: Path) -> sqlite3.Connection:
-    where = path.as_uri() + "?mode=ro"
-    try:
-        return _connect(where)
-    except sqlite3.OperationalError:
-        # SQLite would make files beside it, to agree with writers; where it cannot, nobody must
-        # write while we read. Those who do leave a log.
-        if Path(f"{path}-wal").exists():
-            raise
-        return _connect(where + "&immutable=1")
-
-
-def _connect(path: Path | str) -> sqlite3.Connection:
-    # Autocommit: transactions are begun by hand, and only where there are several statements.
-    connection = sqlite3.connect(
-        path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False,
-        uri=isinstance(path, str),
-    )  # fmt: skip
-    try:
-        # No sync per commit: a killed process loses nothing, a power cut perhaps the latest.
-        connection.execute("PRAGMA synchronous=NORMAL")
-        connection.execute("PRAGMA cache_size=-32000")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    deadline = time.monotonic() + _BUSY_SECONDS
-    while True:
-        try:
-            if connection.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":
-                _refuse_file_system()
-            connection.execute("PRAGMA wal_autocheckpoint=16000")
-            if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-                connection.executescript(
-                    f"BEGIN IMMEDIATE; {_SCHEMA}; PRAGMA user_version=1; COMMIT;"
-                )
-        except sqlite3.OperationalError as error:
-            # Changing the journal mode does not wait for others, whatever the timeout says.
-            if not _is_busy(error) or time.monotonic() > deadline:
-                raise
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            time.sleep(0.01)
-        else:
-            return
-
-
-def _refuse_file_system() -> NoReturn:
-    msg = "the file system does not support SQLite's WAL mode"
-    raise sqlite3.OperationalError(msg)
-
-
-def _is_busy(error: sqlite3.Error) -> bool:
-    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-    }
-
-
-class _Errors:
-    """Turns SQLite's errors into ours."""
-
-    __slots__ = ("path",)
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        if not isinstance(error, sqlite3.Error | UnicodeDecodeError):
-            return
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        # SQLite quotes from a damaged file what need not be text.
-        unreadable = isinstance(error, UnicodeDecodeError)
-        if unreadable or code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-            msg = (
-                f"{self.path} is damaged ({error}); remove it together with its -wal and -shm "
-                "files and what it listed is computed again"
-            )
-            raise StoreLayoutError(msg) from error
-        msg = f"{self.path} cannot be used: {error}"
-        raise StoreUnavailableError(msg) from error
 
 
 class Index:
@@ -208,22 +37,22 @@ class Index:
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self._path = path
         self._read_only = read_only
-        self._errors = _Errors(path)
+        self._errors = Errors(path)
         self._opening = threading.Lock()
-        self._connections: _Connections | None = None
+        self._connections: Connections | None = None
         self._open()
 
-    def _open(self) -> _Connections:
+    def _open(self) -> Connections:
         connections = self._connections
         if connections is not None and connections.pid == os.getpid():
             return connections
         if connections is not None:
-            _inherited.append(connections)
+            inherited.append(connections)
             self._connections = None
         with self._opening:
             if self._connections is None:
                 with self._errors:
-                    fresh = _Connections(self._path, self._read_only)
+                    fresh = Connections(self._path, self._read_only)
                 weakref.finalize(self, fresh.close)
                 self._connections = fresh
             return self._connections
@@ -378,47 +207,6 @@ def _insert_many_at_once(sql: sqlite3.Connection, rows: Sequence[tuple[object, .
         while len(rows) - start >= size:
             sql.execute(statement, list(chain.from_iterable(rows[start : start + size])))
             start += size
-
-
-class Transaction:
-    """A write transaction; it is rolled back if its body raises."""
-
-    __slots__ = ("_connections", "_errors")
-
-    def __init__(self, connections: _Connections, errors: _Errors) -> None:
-        self._connections = connections
-        self._errors = errors
-
-    def __enter__(self) -> sqlite3.Connection:
-        self._connections.write_lock.acquire()
-        try:
-            with self._errors:
-                # At once: a transaction that starts by reading could not wait for a writer later.
-                self._connections.writer.execute("BEGIN IMMEDIATE")
-        except BaseException:
-            self._connections.write_lock.release()
-            raise
-        return self._connections.writer
-
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        writer = self._connections.writer
-        try:
-            with self._errors:
-                if error is None:
-                    writer.execute("COMMIT")
-                elif isinstance(error, sqlite3.Error | UnicodeDecodeError):
-                    raise error
-        finally:
-            try:
-                if writer.in_transaction:
-                    writer.execute("ROLLBACK")
-            finally:
-                self._connections.write_lock.release()
 
 
 def delete_entry(sql: sqlite3.Connection, digest: bytes) -> int:

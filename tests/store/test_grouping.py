@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from invariant_dask import Graph, compile
-from invariant_dask.store import DiskStore, index
+from invariant_dask.store import DiskStore, connections, index
 from invariant_dask.testing import sample_manifest
 
 
@@ -110,7 +110,7 @@ def test_a_killed_process_loses_nothing_that_had_its_time(tmp_path) -> None:
 def test_a_store_that_cannot_be_written_costs_the_entries_and_not_the_run(
     tmp_path, monkeypatch, caplog
 ) -> None:
-    monkeypatch.setattr(index, "_BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(connections, "_BUSY_SECONDS", 0.05)
     store = DiskStore(tmp_path / "s")
     g = Graph()
     g.add("sum", "stdlib:add", a=1, b=2)

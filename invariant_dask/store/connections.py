@@ -1,0 +1,226 @@
+"""The SQLite connections of a disk store's index: opening, locks, transactions, errors."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn
+
+from invariant_dask.errors import StoreLayoutError, StoreUnavailableError
+
+# Payloads come last: a scan for sizes or dates then never follows overflow pages.
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS entries (
+    digest BLOB PRIMARY KEY,
+    target BLOB,                -- of a planned entry: the resolved digest; NULL for a record
+    op TEXT NOT NULL,
+    created INTEGER NOT NULL,   -- nanoseconds since 1970, as are all times here
+    used INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    data BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS entries_of_op ON entries (op, created) WHERE target IS NULL;
+CREATE TABLE IF NOT EXISTS blobs (
+    blob BLOB PRIMARY KEY,
+    size INTEGER NOT NULL,
+    written INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS refs (
+    digest BLOB NOT NULL,
+    blob BLOB NOT NULL,
+    PRIMARY KEY (digest, blob)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS refs_of_blob ON refs (blob);
+"""
+_BUSY_SECONDS = 60.0
+
+
+class Connections:
+    """The two connections of one process; each is used under its lock."""
+
+    def __init__(self, path: Path, read_only: bool) -> None:
+        self.pid = os.getpid()
+        self.write_lock = threading.Lock()
+        self.read_lock = threading.Lock()
+        if read_only:
+            # Both refuse to write, with an error of SQLite's.
+            self.writer = _connect_to_read(path)
+            self.reader = _connect_to_read(path)
+            return
+        self.writer = _connect(path)
+        try:
+            _prepare(self.writer)
+            self.reader = _connect(path)
+        except BaseException:
+            self.writer.close()
+            raise
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Give a connection to read with: the writing one if it is free.
+
+        It knows what it wrote, while each commit makes the other one forget what it had read.
+        """
+        if self.write_lock.acquire(blocking=False):
+            lock, connection = self.write_lock, self.writer
+        else:
+            lock, connection = self.read_lock, self.reader
+            lock.acquire()
+        try:
+            yield connection
+        finally:
+            lock.release()
+
+    def close(self) -> None:
+        # A child process must not touch connections of its parent, not even to close them.
+        if self.pid == os.getpid():
+            with self.read_lock:
+                self.reader.close()
+            with self.write_lock:
+                self.writer.close()
+
+
+# Connections that came along through a fork. Closing them could take the files of the parent
+# away under it, so they are kept from being collected.
+inherited: list[Connections] = []
+
+
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    where = path.as_uri() + "?mode=ro"
+    try:
+        return _connect(where)
+    except sqlite3.OperationalError:
+        # SQLite would make files beside it, to agree with writers; where it cannot, nobody must
+        # write while we read. Those who do leave a log.
+        if Path(f"{path}-wal").exists():
+            raise
+        return _connect(where + "&immutable=1")
+
+
+def _connect(path: Path | str) -> sqlite3.Connection:
+    # Autocommit: transactions are begun by hand, and only where there are several statements.
+    connection = sqlite3.connect(
+        path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False,
+        uri=isinstance(path, str),
+    )  # fmt: skip
+    try:
+        # No sync per commit: a killed process loses nothing, a power cut perhaps the latest.
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA cache_size=-32000")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            if connection.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":
+                _refuse_file_system()
+            connection.execute("PRAGMA wal_autocheckpoint=16000")
+            if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+                connection.executescript(
+                    f"BEGIN IMMEDIATE; {_SCHEMA}; PRAGMA user_version=1; COMMIT;"
+                )
+        except sqlite3.OperationalError as error:
+            # Changing the journal mode does not wait for others, whatever the timeout says.
+            if not _is_busy(error) or time.monotonic() > deadline:
+                raise
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _refuse_file_system() -> NoReturn:
+    msg = "the file system does not support SQLite's WAL mode"
+    raise sqlite3.OperationalError(msg)
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+    }
+
+
+class Errors:
+    """Turns SQLite's errors into ours."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        if not isinstance(error, sqlite3.Error | UnicodeDecodeError):
+            return
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        # SQLite quotes from a damaged file what need not be text.
+        unreadable = isinstance(error, UnicodeDecodeError)
+        if unreadable or code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+            msg = (
+                f"{self.path} is damaged ({error}); remove it together with its -wal and -shm "
+                "files and what it listed is computed again"
+            )
+            raise StoreLayoutError(msg) from error
+        msg = f"{self.path} cannot be used: {error}"
+        raise StoreUnavailableError(msg) from error
+
+
+class Transaction:
+    """A write transaction; it is rolled back if its body raises."""
+
+    __slots__ = ("_connections", "_errors")
+
+    def __init__(self, connections: Connections, errors: Errors) -> None:
+        self._connections = connections
+        self._errors = errors
+
+    def __enter__(self) -> sqlite3.Connection:
+        self._connections.write_lock.acquire()
+        try:
+            with self._errors:
+                # At once: a transaction that starts by reading could not wait for a writer later.
+                self._connections.writer.execute("BEGIN IMMEDIATE")
+        except BaseException:
+            self._connections.write_lock.release()
+            raise
+        return self._connections.writer
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        writer = self._connections.writer
+        try:
+            with self._errors:
+                if error is None:
+                    writer.execute("COMMIT")
+                elif isinstance(error, sqlite3.Error | UnicodeDecodeError):
+                    raise error
+        finally:
+            try:
+                if writer.in_transaction:
+                    writer.execute("ROLLBACK")
+            finally:
+                self._connections.write_lock.release()
