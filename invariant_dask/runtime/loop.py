@@ -139,6 +139,8 @@ class _Loop:
             return None
         with self.lock:
             self.left -= 1
+            if handle.outcome.kind == "ran" and handle.record is not None:
+                self.known.made(handle.record.resolved)
             if self.uses.get(index):
                 self.handles[index] = handle
             for user in self.users.pop(index):
@@ -157,10 +159,7 @@ class _Loop:
         step = self.steps[index]
         inputs = [self.handles.get(source) or self.stored(source) for source in step.inputs]
         spec = spec_of(step, self.jobs.of(step.bound), forced=index in self.work.forced)
-        handle = produce(spec, inputs, self.store, find=self.known.find)
-        if handle.outcome.kind == "ran" and handle.record is not None:
-            self.known.made(handle.record.resolved)
-        return handle
+        return produce(spec, inputs, self.store, find=self.known.find)
 
     def stored(self, index: int) -> Handle:
         """Return the handle of a reused step; what is fetched through it is kept for all users."""
