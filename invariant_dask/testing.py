@@ -619,6 +619,9 @@ class CountingStore(Store):
     def _token(self) -> str:
         return self.inner._token()  # noqa: SLF001
 
+    def _show_token(self) -> None:
+        self.inner._show_token()  # noqa: SLF001
+
     def _read_entries(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
         return self.inner._read_entries(digests)  # noqa: SLF001
 

@@ -1,6 +1,8 @@
 """Bare Dask, which stores nothing: the same work in every mode.
 
-Raw graphs are made of `Task` and `TaskRef`; what is timed is `get` on a graph that is there.
+Raw graphs are made of `Task` and `TaskRef`; what is timed is `get` on a graph that is there. Keys
+begin with the name of the function, as those of `dask.delayed` do: distributed groups tasks by that
+name, and by its groups decides which of them to hold back until a worker is free.
 `dask.delayed` is timed with the making of the graph, because there each call does work.
 """
 
@@ -19,7 +21,7 @@ def raw_graph(nodes: Nodes) -> tuple[dict[str, Any], list[str]]:
     """Return a Dask graph and the key of each node."""
     from dask._task_spec import Task, TaskRef
 
-    keys = [f"combine-{i}" for i in range(len(nodes))]
+    keys = [f"combine_{len(inputs)}-{i}" for i, (_, inputs) in enumerate(nodes)]
     graph = {
         key: Task(key, FUNCTIONS[len(inputs)], number, *[TaskRef(keys[i]) for i in inputs])
         for key, (number, inputs) in zip(keys, nodes)  # noqa: B905  strict is new in 3.10

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from invariant_dask.core.digest import sha256
-from invariant_dask.errors import StoreNotSharedError
+from invariant_dask.errors import StoreNotSharedError, StoreUnavailableError
 from invariant_dask.runtime.handle import Outcome
 from invariant_dask.runtime.task import TOPIC
 from invariant_dask.store.opening import StoreRef
@@ -48,8 +48,11 @@ def check_shared(client: Client, store: Store) -> None:
         If a worker does not see it; nothing was submitted.
     """
     ref = store.ref()
-    if ref.obstacle:
-        raise StoreNotSharedError(f"workers cannot check that they see the store: {ref.obstacle}")
+    try:
+        ref.show()
+    except StoreUnavailableError as error:
+        msg = f"workers cannot check that they see the store: {error}"
+        raise StoreNotSharedError(msg) from error
     workers = frozenset(client.scheduler_info(n_workers=-1)["workers"])
     seen = _checked.setdefault(client, {})
     fresh = workers - seen.get(ref.token, frozenset())

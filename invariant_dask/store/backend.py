@@ -74,6 +74,9 @@ class Backend(ABC):
     def _token(self) -> str:
         """Return the proof by which another process knows that it sees the same place."""
 
+    def _show_token(self) -> None:  # noqa: B027
+        """Put the proof where other processes see it, if there is such a place."""
+
     @abstractmethod
     def _read_entries(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
         """Return the entries that are there, unverified, and perhaps what they point to.

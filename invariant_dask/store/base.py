@@ -404,13 +404,9 @@ class Store(Backend):
 
     def ref(self) -> StoreRef:
         """Return a small reference that opens this store again, here or in another process."""
-        try:
-            token, obstacle = self._token(), ""
-        except StoreUnavailableError as error:
-            # Nothing need be written for those who use the store in this process.
-            token, obstacle = f"unseen-{id(self)}", str(error)
+        token = self._token()
         _live[token] = self
-        return StoreRef(self.kind, self.url, token, obstacle, self)
+        return StoreRef(self.kind, self.url, token, self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return StoreRef.open, (self.ref(),)
@@ -423,16 +419,28 @@ class StoreRef:
     kind: str
     url: str
     token: str
-    obstacle: str = ""
-    """Why there is no token that another process could see; such a reference cannot be sent."""
     live: Store | None = field(default=None, compare=False, repr=False)
     """Kept alive where the reference was made; it does not travel."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self.obstacle:
-            msg = f"other processes cannot be sure that they see the same store: {self.obstacle}"
-            raise StoreUnavailableError(msg)
+        self.show()
         return StoreRef, (self.kind, self.url, self.token)
+
+    def show(self) -> None:
+        """Let other processes check that they see the store, before this is sent to them.
+
+        Raises
+        ------
+        StoreUnavailableError
+            If that takes writing and the store cannot be written.
+        """
+        if self.live is None:
+            return
+        try:
+            self.live._show_token()  # noqa: SLF001
+        except StoreUnavailableError as error:
+            msg = f"other processes cannot be sure that they see the same store: {error}"
+            raise StoreUnavailableError(msg) from error
 
     def open(self) -> Store:
         """Return the store: the live one of this process if there is one.
@@ -448,6 +456,8 @@ class StoreRef:
             if opener is None:
                 msg = f"this process does not know stores of kind {self.kind!r} ({self.url})"
                 raise StoreNotSharedError(msg)
+            # In a child process, of a store of its parent.
+            self.show()
             store = opener(self)
             _live[self.token] = store
         return store

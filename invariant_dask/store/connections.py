@@ -6,11 +6,10 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from invariant_dask.errors import StoreLayoutError, StoreUnavailableError
 
@@ -40,6 +39,8 @@ CREATE INDEX IF NOT EXISTS refs_of_blob ON refs (blob);
 """
 _BUSY_SECONDS = 60.0
 
+T = TypeVar("T")
+
 
 class Connections:
     """The two connections of one process; each is used under its lock."""
@@ -61,21 +62,32 @@ class Connections:
             self.writer.close()
             raise
 
-    @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
-        """Give a connection to read with: the writing one if it is free.
+    def to_read(self) -> tuple[threading.Lock, sqlite3.Connection]:
+        """Return a connection to read with, and its lock: the writing one if it seems to be free.
 
         It knows what it wrote, while each commit makes the other one forget what it had read.
         """
-        if self.write_lock.acquire(blocking=False):
-            lock, connection = self.write_lock, self.writer
-        else:
-            lock, connection = self.read_lock, self.reader
-            lock.acquire()
-        try:
-            yield connection
-        finally:
-            lock.release()
+        if self.write_lock.locked():
+            return self.read_lock, self.reader
+        return self.write_lock, self.writer
+
+    def transact(self, body: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a function in a write transaction, which is rolled back if it raises.
+
+        An interrupt may come between any two steps. The `with` of a lock is a single one, and a
+        transaction that was left open is rolled back by whoever comes next.
+        """
+        with self.write_lock:
+            writer = self.writer
+            roll_back(writer)
+            try:
+                # At once: a transaction that starts by reading could not wait for a writer later.
+                writer.execute("BEGIN IMMEDIATE")
+                result = body(writer)
+                writer.execute("COMMIT")
+            finally:
+                roll_back(writer)
+            return result
 
     def close(self) -> None:
         # A child process must not touch connections of its parent, not even to close them.
@@ -84,6 +96,12 @@ class Connections:
                 self.reader.close()
             with self.write_lock:
                 self.writer.close()
+
+
+def roll_back(connection: sqlite3.Connection) -> None:
+    """Undo a transaction that was left open."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
 
 
 # Connections that came along through a fork. Closing them could take the files of the parent
@@ -134,8 +152,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
             # Changing the journal mode does not wait for others, whatever the timeout says.
             if not _is_busy(error) or time.monotonic() > deadline:
                 raise
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            roll_back(connection)
             time.sleep(0.01)
         else:
             return
@@ -183,44 +200,3 @@ class Errors:
             raise StoreLayoutError(msg) from error
         msg = f"{self.path} cannot be used: {error}"
         raise StoreUnavailableError(msg) from error
-
-
-class Transaction:
-    """A write transaction; it is rolled back if its body raises."""
-
-    __slots__ = ("_connections", "_errors")
-
-    def __init__(self, connections: Connections, errors: Errors) -> None:
-        self._connections = connections
-        self._errors = errors
-
-    def __enter__(self) -> sqlite3.Connection:
-        self._connections.write_lock.acquire()
-        try:
-            with self._errors:
-                # At once: a transaction that starts by reading could not wait for a writer later.
-                self._connections.writer.execute("BEGIN IMMEDIATE")
-        except BaseException:
-            self._connections.write_lock.release()
-            raise
-        return self._connections.writer
-
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        writer = self._connections.writer
-        try:
-            with self._errors:
-                if error is None:
-                    writer.execute("COMMIT")
-                elif isinstance(error, sqlite3.Error | UnicodeDecodeError):
-                    raise error
-        finally:
-            try:
-                if writer.in_transaction:
-                    writer.execute("ROLLBACK")
-            finally:
-                self._connections.write_lock.release()

@@ -19,6 +19,7 @@ folder must be on a file system with working locks, which most network file syst
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import logging
@@ -30,6 +31,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from invariant_dask._version import __version__
 from invariant_dask.core.digest import LEAF_SIZE, BlobId
@@ -59,6 +61,9 @@ _QUARANTINE_LIMIT = 100
 # A map costs a file descriptor and a page fault per page; copying a little is cheaper.
 _MAP_FROM = LEAF_SIZE
 _COMPARED = 1 << 18
+
+
+_living: WeakSet[DiskStore] = WeakSet()
 
 
 class DiskStore(Store):
@@ -93,13 +98,9 @@ class DiskStore(Store):
         self._limit = parse_size(size_limit)
         self._blobs = self._root / "blobs"
         self._tmp = self._root / "tmp"
-        writable = _check_layout(self._root)
-        self._spool = Spool(self._tmp)
-        self._index = Index(self._root / "index.sqlite", read_only=not writable)
-        self._file = self._file_now() if writable else None
+        self._open()
+        _living.add(self)
         self._lock = threading.Lock()
-        self._own_token = ""
-        self._token_written = 0.0
         self._group = GroupCommit(self._write_now, str(self._root))
         # Where something must make room here, use is noted more finely.
         self._mark_after = (_HOUR if self._limit is None else _MINUTE) * 10**9
@@ -107,6 +108,24 @@ class DiskStore(Store):
         self._marked_at = time.monotonic()
         # Unknown at first: the first put looks.
         self._unaccounted: int = self._limit or 0
+
+    def _open(self) -> None:
+        writable = _check_layout(self._root)
+        self._spool = Spool(self._tmp)
+        self._index = Index(self._root / "index.sqlite", read_only=not writable)
+        self._file = self._file_now() if writable else None
+        self._own_token = secrets.token_hex(16)
+        self._token_shown = 0.0
+
+    def settle_in(self) -> None:
+        """Make the folder anew if it was removed, or replaced by another, since it was opened."""
+        if self._file is None or self.is_in_place:
+            return
+        with self._lock:
+            if not self.is_in_place:
+                logger.warning("store %s was removed or replaced; it is opened again", self._root)
+                # Whoever is in the middle of something ends it where nobody looks any more.
+                self._open()
 
     @property
     def url(self) -> str:
@@ -134,20 +153,20 @@ class DiskStore(Store):
     def _after_fork(self) -> None:
         super()._after_fork()
         self._lock = threading.Lock()
-        self._own_token = ""
         self._group.after_fork()
         self._index.after_fork()
 
     def _token(self) -> str:
-        with self._lock:
+        self.settle_in()
+        return self._own_token
+
+    def _show_token(self) -> None:
+        with self._lock, _writing(self._root):
             # Others remove tokens that look abandoned: one in use is renewed.
-            if not self._own_token or time.time() - self._token_written > _DAY:
-                self._own_token = self._own_token or secrets.token_hex(16)
+            if time.time() - self._token_shown > _DAY:
                 limit = json.dumps({"size_limit": self._limit})
-                with _writing(self._root):
-                    _replace_text(self._root / "tokens" / self._own_token, limit, self._tmp)
-                self._token_written = time.time()
-            return self._own_token
+                _replace_text(self._root / "tokens" / self._own_token, limit, self._tmp)
+                self._token_shown = time.time()
 
     # --- entries ---
 
@@ -166,8 +185,7 @@ class DiskStore(Store):
         return {**stored, **entries} if entries else stored
 
     def _write_entries(self, rows: Sequence[EntryRow]) -> bool:
-        if self._group.active and not any(row.blobs for row in rows):
-            self._group.add(rows)
+        if not any(row.blobs for row in rows) and self._group.add(rows):
             return True
         # In the order in which they came.
         self._group.flush()
@@ -475,7 +493,17 @@ def _open(ref: StoreRef) -> Store:
         store = _opened.get((ref.url, limit))
         if store is None:
             store = _opened[ref.url, limit] = DiskStore(ref.url, size_limit=limit)
+        store.settle_in()
     return store
 
 
 openers[DiskStore.kind] = _open
+
+
+def _commit_all() -> None:
+    # An interrupt may have kept a group from being committed at its end.
+    for store in list(_living):
+        store._group.flush()  # noqa: SLF001
+
+
+atexit.register(_commit_all)

@@ -76,7 +76,8 @@ def evict(index: Index, limit: int, remove: Remove) -> int:
     if total <= limit:
         return 0
     now = time.time_ns()
-    with index.transaction() as sql:
+
+    def make_room(sql: sqlite3.Connection) -> int:
         eviction = _Eviction(sql, remove, total)
         goal = limit * 9 // 10
         eviction.sweep(older_than=now - ORPHAN_GRACE)
@@ -85,7 +86,9 @@ def evict(index: Index, limit: int, remove: Remove) -> int:
         eviction.run(limit, older_than=now + GRACE)
         if eviction.total > limit:
             eviction.sweep(older_than=now - GRACE)
-    return eviction.entries
+        return eviction.entries
+
+    return index.transact(make_room)
 
 
 class _Eviction:

@@ -1,9 +1,11 @@
 """Group commit: entries wait a few milliseconds, so that many share one transaction.
 
-Whoever adds entries commits them once the oldest has waited for `WINDOW` seconds; a thread of its
-own does so while everybody is busy with something else. Entries that wait are seen by this process
-only. If they cannot be written, that is said and they are dropped: what they describe is still in
-memory, and losing the work as well would help nobody.
+Only what comes in a burst waits: the first entry after a pause is committed at once, so that what
+took long is safe when it is there. Of a burst, whoever adds entries commits them once the oldest
+has waited for `WINDOW` seconds; a thread of its own does so while everybody is busy with something
+else. Entries that wait are seen by this process only. If they cannot be written, that is said and
+they are dropped: what they describe is still in memory, and losing the work as well would help
+nobody.
 """
 
 from __future__ import annotations
@@ -15,11 +17,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from weakref import WeakMethod
 
-from invariant_dask.errors import StoreUnavailableError
+from invariant_dask.errors import StoreError
 from invariant_dask.store.record import EntryRow
 
 WINDOW = 0.008
 """How long, in seconds, an entry waits for others."""
+
+_RETRY = 1.0
 
 logger = logging.getLogger("invariant_dask.store")
 
@@ -45,48 +49,49 @@ class GroupCommit:
     def after_fork(self) -> None:
         """Forget what belongs to the parent process: it commits its own entries."""
         self._users: set[object] = set()
-        self._watcher: threading.Thread | None = None
+        self._watcher: _Watcher | None = None
         self._lost = 0
         self._lock = threading.Lock()
         self._writing_lock = threading.Lock()
-        self._some = threading.Event()
         self._waiting: dict[bytes, EntryRow] = {}
         self._writing: dict[bytes, EntryRow] = {}
-        self._since = 0.0
-
-    @property
-    def active(self) -> bool:
-        """Whether entries may wait now."""
-        return bool(self._users)
+        self._since = self._added = 0.0
 
     @contextmanager
     def open(self) -> Iterator[None]:
         """Let entries wait for the length of a block; at its end all are committed."""
         user = object()
         with self._lock:
-            self._users.add(user)
             if self._watcher is None:
-                self._start()
+                self._watcher = _started(_Watcher(self._commit_due))
+            if self._watcher is not None:
+                self._users.add(user)
         try:
             yield
         finally:
             with self._lock:
                 self._users.discard(user)
-            self.flush()
-            self._stop()
+            try:
+                self.flush()
+            finally:
+                self._stop()
 
-    def add(self, rows: Iterable[EntryRow]) -> None:
-        """Take entries in; commit if the oldest has waited long enough."""
+    def add(self, rows: Iterable[EntryRow]) -> bool:
+        """Take entries in, and commit what has waited long enough; False if none may wait now."""
         now = time.monotonic()
         with self._lock:
+            if not self._users or self._watcher is None:
+                return False
             if not self._waiting:
                 self._since = now
-                self._some.set()
+                self._watcher.some.set()
             for row in rows:
                 self._waiting[row.digest] = row
-            due = now - self._since >= WINDOW
+            due = now - min(self._since, self._added) >= WINDOW
+            self._added = now
         if due:
             self.flush()
+        return True
 
     def read(self, digests: Iterable[bytes]) -> dict[bytes, bytes]:
         """Return the entries that are on their way."""
@@ -101,28 +106,40 @@ class GroupCommit:
         with self._writing_lock:
             with self._lock:
                 self._writing, self._waiting = self._waiting, {}
-                self._some.clear()
+                if self._watcher is not None:
+                    self._watcher.some.clear()
             if not self._writing:
                 return
             try:
                 write = self._write()
                 if write is not None:
                     write(list(self._writing.values()), beside_others)
-            except StoreUnavailableError as error:
+            except StoreError as error:
                 if not self._lost:
                     logger.warning("%s: results are not persisted: %s", self._name, error)
                 self._lost += len(self._writing)
+            except BaseException:
+                # An interrupt, say: whether they were committed is not known, and twice is as good.
+                with self._lock:
+                    self._waiting = {**self._writing, **self._waiting}
+                    if self._watcher is not None:
+                        self._watcher.some.set()
+                raise
             finally:
                 with self._lock:
                     self._writing = {}
 
-    def _start(self) -> None:
-        self._ended = threading.Event()
-        arguments = (self._ended, self._some)
-        self._watcher = threading.Thread(
-            target=self._watch, args=arguments, name="invariant-dask-commit", daemon=True
-        )
-        self._watcher.start()
+    def _commit_due(self) -> float:
+        """Commit what has waited long enough; return how long to wait before asking again."""
+        left = self._since + WINDOW - time.monotonic()
+        if left > 0:
+            return left
+        try:
+            self.flush(beside_others=True)
+        except Exception:
+            logger.exception("%s: entries could not be committed; trying again", self._name)
+            return _RETRY
+        return WINDOW
 
     def _stop(self) -> None:
         with self._lock:
@@ -130,17 +147,38 @@ class GroupCommit:
                 return
             watcher, self._watcher = self._watcher, None
             lost, self._lost = self._lost, 0
-            self._ended.set()
-            self._some.set()
-        watcher.join()
+        watcher.end()
         if lost:
             logger.warning("%s: %d entries could not be written", self._name, lost)
 
-    def _watch(self, ended: threading.Event, some: threading.Event) -> None:
+
+class _Watcher(threading.Thread):
+    """Commits what waits while nobody adds anything."""
+
+    def __init__(self, commit_due: Callable[[], float]) -> None:
+        super().__init__(name="invariant-dask-commit", daemon=True)
+        self.some = threading.Event()
+        """Set while entries wait; the group does so only while this is its watcher."""
+        self._ended = threading.Event()
+        self._commit_due = commit_due
+
+    def run(self) -> None:
         pause = WINDOW
-        while some.wait() and not ended.wait(pause):
-            pause = self._since + WINDOW - time.monotonic()
-            if pause <= 0:
-                if self._waiting:
-                    self.flush(beside_others=True)
-                pause = WINDOW
+        while self.some.wait() and not self._ended.wait(pause):
+            pause = self._commit_due()
+
+    def end(self) -> None:
+        """Make it end, and wait until it has."""
+        self._ended.set()
+        self.some.set()
+        self.join()
+
+
+def _started(watcher: _Watcher) -> _Watcher | None:
+    try:
+        watcher.start()
+    except RuntimeError as error:
+        # No more threads, or the interpreter is about to end: then nothing waits.
+        logger.debug("entries are committed one by one: %s", error)
+        return None
+    return watcher

@@ -11,16 +11,17 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from invariant_dask.core.digest import BlobId
-from invariant_dask.store.connections import Connections, Errors, Transaction, inherited
+from invariant_dask.store.connections import Connections, Errors, inherited, roll_back
 from invariant_dask.store.record import EntryRow
 
 Payloads = dict[bytes, bytes]
+T = TypeVar("T")
 
 _ROW = "(?, ?, ?, ?, ?, ?, ?)"
 _INSERT = "INSERT OR REPLACE INTO entries VALUES "
@@ -72,7 +73,9 @@ class Index:
     def _select(self, sql: str, values: Sequence[bytes]) -> list[tuple[Any, ...]]:
         """Run a query that ends in `IN`, for any number of values."""
         rows = []
-        with self._errors, self._open().reading() as connection:
+        lock, connection = self._open().to_read()
+        with self._errors, lock:
+            roll_back(connection)
             for start in range(0, len(values), _CHUNK):
                 chunk = values[start : start + _CHUNK]
                 marks = ",".join("?" * len(chunk))
@@ -126,9 +129,11 @@ class Index:
 
     # --- writing ---
 
-    def transaction(self) -> Transaction:
-        """Return a context in which several statements are one, and other writers wait."""
-        return Transaction(self._open(), self._errors)
+    def transact(self, body: Callable[[sqlite3.Connection], T]) -> T:
+        """Run several statements as one, while other writers wait."""
+        connections = self._open()
+        with self._errors:
+            return connections.transact(body)
 
     def write(self, rows: Sequence[EntryRow], *, beside_others: bool = False) -> bool:
         """Write entries; False, and nothing is written, if a blob that they name is not listed.
@@ -147,57 +152,62 @@ class Index:
             for row in rows
         ]
         refs = [(row.digest, blob) for row in rows for blob in row.blobs]
-        if len(rows) == 1 and not refs:
-            connections = self._open()
-            with self._errors, connections.write_lock:
-                connections.writer.execute(_INSERT + _ROW, values[0])
-            return True
-        with self.transaction() as sql:
+
+        def insert(sql: sqlite3.Connection) -> bool:
             for _, blob in refs:
                 if not sql.execute("SELECT 1 FROM blobs WHERE blob = ?", (blob,)).fetchone():
                     return False
-            sql.executemany("INSERT OR IGNORE INTO refs VALUES (?, ?)", refs)
+            if refs:
+                sql.executemany("INSERT OR IGNORE INTO refs VALUES (?, ?)", refs)
             if beside_others:
                 _insert_many_at_once(sql, values)
             else:
                 sql.executemany(_INSERT + _ROW, values)
-        return True
+            return True
+
+        return self.transact(insert)
 
     def list_blobs(self, blobs: Iterable[tuple[BlobId, int]]) -> None:
         """List blobs that are about to be written, or are written once more."""
         now = time.time_ns()
-        with self.transaction() as sql:
-            sql.executemany(
+        rows = [(blob, size, now) for blob, size in blobs]
+        self.transact(
+            lambda sql: sql.executemany(
                 "INSERT INTO blobs VALUES (?, ?, ?) "
                 "ON CONFLICT (blob) DO UPDATE SET size = excluded.size, written = excluded.written",
-                [(blob, size, now) for blob, size in blobs],
+                rows,
             )
+        )
 
     def delete(self, digests: Collection[bytes]) -> int:
         """Delete entries and return how many there were."""
-        with self.transaction() as sql:
-            return sum(delete_entry(sql, digest) for digest in digests)
+        return self.transact(lambda sql: sum(delete_entry(sql, digest) for digest in digests))
 
     def delete_op(self, op: str) -> int:
         """Delete all entries of an op and return how many there were."""
-        with self.transaction() as sql:
+
+        def delete(sql: sqlite3.Connection) -> int:
             rows = sql.execute("SELECT digest FROM entries WHERE op = ?", (op,)).fetchall()
             return sum(delete_entry(sql, digest) for (digest,) in rows)
 
+        return self.transact(delete)
+
     def delete_same(self, digest: bytes, data: bytes) -> bool:
         """Delete an entry if its payload is still this one."""
-        with self.transaction() as sql:
+
+        def delete(sql: sqlite3.Connection) -> bool:
             row = sql.execute("SELECT data FROM entries WHERE digest = ?", (digest,)).fetchone()
             return row is not None and row[0] == data and bool(delete_entry(sql, digest))
+
+        return self.transact(delete)
 
     def mark_used(self, digests: Collection[bytes]) -> None:
         """Note that entries were used now."""
         now = time.time_ns()
-        with self.transaction() as sql:
-            sql.executemany(
-                "UPDATE entries SET used = ? WHERE digest = ?",
-                [(now, digest) for digest in digests],
-            )
+        used = [(now, digest) for digest in digests]
+        self.transact(
+            lambda sql: sql.executemany("UPDATE entries SET used = ? WHERE digest = ?", used)
+        )
 
 
 def _insert_many_at_once(sql: sqlite3.Connection, rows: Sequence[tuple[object, ...]]) -> None:

@@ -153,9 +153,9 @@ class FullStore(DiskStore):
 
     full = False
 
-    def _token(self):
+    def _show_token(self):
         self._check()
-        return super()._token()
+        super()._show_token()
 
     def _write_entries(self, rows):
         self._check()
@@ -200,8 +200,8 @@ def test_damaged_entry_in_a_full_store_counts_as_absent(tmp_path, calls) -> None
     store = FullStore(tmp_path / "s")
     compiled = compile({"x": Node("t:double", {"value": 2})}, store=store)
     compiled.compute(scheduler="sync")
-    with store._index.transaction() as sql:
-        sql.execute("UPDATE entries SET data = substr(data, 1, length(data) - 1)")
+    damage = "UPDATE entries SET data = substr(data, 1, length(data) - 1)"
+    store._index.transact(lambda sql: sql.execute(damage))
     store.full = True
     assert compiled.compute(scheduler="sync") == 4
     assert calls.names == ["double", "double"]
@@ -262,6 +262,7 @@ def test_store_folder_that_is_another_one_on_the_workers_is_noticed(client, tmp_
     """A folder of the same name on another host lacks the client's token."""
     store = DiskStore(tmp_path / "s")
     ref = store.ref()
+    ref.show()
     (token,) = (tmp_path / "s" / "tokens").iterdir()
     token.unlink()
     with pytest.raises(StoreNotSharedError):
@@ -312,3 +313,13 @@ def test_failure_of_an_inline_op_on_known_values_is_that_of_its_node(error) -> N
     compiled = compile(g, ["b"], store=MemoryStore(), registry=ops)
     with pytest.raises(OpFailedError, match=rf"node 'a' .*{error.__name__}: no"):
         compiled.compute(scheduler="sync")
+
+
+def test_store_removed_while_a_cluster_lives_is_made_anew(client, tmp_path) -> None:
+    where = tmp_path / "s"
+    for n in (1, 2):
+        g = Graph()
+        g.add("sum", "stdlib:add", a=n, b=2)
+        assert compile(g, store=where).compute(scheduler=client) == n + 2
+        assert len(compile(g, store=where).plan().run) == 0
+        shutil.rmtree(where)

@@ -179,6 +179,8 @@ def test_layout_is_as_documented(tmp_path: Path) -> None:
     store = DiskStore(root)
     record = store.put(sample_manifest(), b"x" * 40_000)
     token = store.ref().token
+    assert not list((root / "tokens").iterdir())
+    pickle.dumps(store.ref())
     assert {path.name for path in root.iterdir()} >= {
         "LAYOUT", "index.sqlite", "blobs", "tmp", "quarantine", "tokens", ".gitignore",
     }  # fmt: skip
@@ -319,6 +321,7 @@ def test_abandoned_tokens_and_partial_files_go_when_the_store_is_opened(tmp_path
     root = tmp_path / "s"
     store = DiskStore(root)
     token = store.ref().token
+    store.ref().show()
     ancient = time.time() - 8 * 86_400
     for name in ("tokens/old", "tmp/old", "tokens/new", "tmp/new"):
         (root / name).write_text("{}")
@@ -327,6 +330,51 @@ def test_abandoned_tokens_and_partial_files_go_when_the_store_is_opened(tmp_path
     DiskStore(root)
     assert {path.name for path in (root / "tokens").iterdir()} == {token, "new"}
     assert {path.name for path in (root / "tmp").iterdir()} == {"new"}
+
+
+def test_store_whose_folder_was_removed_makes_it_anew_and_says_so(tmp_path, caplog) -> None:
+    store = DiskStore(tmp_path / "s")
+    before = store.put(sample_manifest(n=1), 1).resolved
+    token = store.ref().token
+    shutil.rmtree(tmp_path / "s")
+    assert store.ref().token != token
+    assert "removed or replaced" in caplog.text
+    after = store.put(sample_manifest(n=2), 2).resolved
+    assert DiskStore(tmp_path / "s").lookup([before, after]).keys() == {after}
+
+
+# The interrupt comes at the worst moment: the transaction has begun, and nobody knows yet.
+INTERRUPTED = """
+import os, signal, sqlite3, sys, time
+from invariant_dask.store import DiskStore, index
+from invariant_dask.testing import sample_manifest
+
+store, other = DiskStore(sys.argv[1]), DiskStore(sys.argv[1])
+delete = index.delete_entry
+def interrupt(sql, digest):
+    index.delete_entry = delete
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(10)
+index.delete_entry = interrupt
+digest = store.put(sample_manifest(n=1), 1).resolved
+try:
+    store.invalidate(digest)
+except KeyboardInterrupt:
+    print("interrupted")
+print(other.get(digest), other.get(store.put(sample_manifest(n=2), 2).resolved))
+print(store.invalidate(digest), other.exists(digest))
+connection = store._index._connections.writer
+connection.execute("BEGIN IMMEDIATE")
+print(other.get(store.put(sample_manifest(n=3), 3).resolved))
+"""
+
+
+def test_interrupt_leaves_no_lock_and_no_transaction_behind(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, str(tmp_path / "s")],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == ["interrupted", "1 2", "1 False", "3"]
 
 
 def test_damaged_things_are_kept_for_a_look_but_not_without_end(tmp_path: Path) -> None:
@@ -508,8 +556,7 @@ def test_record_is_not_written_when_its_blob_was_evicted_meanwhile(tmp_path: Pat
             super()._write_blobs(blobs)  # type: ignore[arg-type]
             if self.unlucky:
                 self.unlucky = False
-                with store._index.transaction() as sql:
-                    sql.execute("DELETE FROM blobs")
+                store._index.transact(lambda sql: sql.execute("DELETE FROM blobs"))
                 for path in blob_files(root):
                     path.unlink()
 

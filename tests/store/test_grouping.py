@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from invariant_dask import Graph, compile
-from invariant_dask.store import DiskStore, connections, index
+from invariant_dask.store import DiskStore, connections, grouping, index
 from invariant_dask.testing import sample_manifest
 
 
@@ -140,3 +140,159 @@ def test_a_forked_child_commits_for_itself(tmp_path) -> None:
     assert other.exists(mine)
     assert other.get(store.put(manifest, 1).resolved) == 1
     assert len(other.recent("sample:op")) == 2
+
+
+def test_what_is_published_while_the_last_group_closes_is_committed(tmp_path, monkeypatch) -> None:
+    store, other = DiskStore(tmp_path / "s"), DiskStore(tmp_path / "s")
+    asked, go = threading.Event(), threading.Event()
+    add = grouping.GroupCommit.add
+
+    def late(self, rows):
+        asked.set()
+        assert go.wait(10)
+        return add(self, rows)
+
+    monkeypatch.setattr(grouping.GroupCommit, "add", late)
+    published = []
+    writer = threading.Thread(
+        target=lambda: published.append(store.put(sample_manifest(), 1).resolved)
+    )
+    with store.grouping():
+        writer.start()
+        assert asked.wait(10)
+    go.set()
+    writer.join()
+    assert other.exists(published[0])
+
+
+def test_group_ends_though_another_thread_has_just_committed(tmp_path, monkeypatch) -> None:
+    """The thread that watches is late, and what it waits for was taken back meanwhile."""
+    late = threading.Event()
+
+    class Late(threading.Event):
+        def wait(self, timeout=None):
+            if threading.current_thread().name == "invariant-dask-commit":
+                late.wait(10)
+            return super().wait(timeout)
+
+    watcher = grouping._Watcher
+
+    def made(commit_due):
+        thread = watcher(commit_due)
+        thread.some = Late()
+        return thread
+
+    store = DiskStore(tmp_path / "s")
+    end = watcher.end
+
+    def ended(self):
+        self._ended.set()
+        self.some.set()
+        store.put(sample_manifest(), 1)
+        late.set()
+        end(self)
+
+    monkeypatch.setattr(grouping, "_Watcher", made)
+    monkeypatch.setattr(watcher, "end", ended)
+
+    def open_and_close():
+        with store.grouping():
+            pass
+
+    user = threading.Thread(target=open_and_close, daemon=True)
+    user.start()
+    user.join(10)
+    assert not user.is_alive()
+
+
+def test_first_entry_after_a_pause_is_committed_at_once(tmp_path, monkeypatch) -> None:
+    """What took long must not be lost with what comes next; the thread that watches is held up."""
+    monkeypatch.setattr(grouping._Watcher, "run", lambda self: self._ended.wait())
+    store, other = DiskStore(tmp_path / "s"), DiskStore(tmp_path / "s")
+    with store.grouping():
+        for n in range(3):
+            digest = store.put(sample_manifest(n=n), n).resolved
+            assert other.exists(digest)
+            paused = time.monotonic() + grouping.WINDOW
+            assert until(lambda paused=paused: time.monotonic() > paused)
+
+
+def test_group_that_was_interrupted_is_committed_by_whoever_comes_next(
+    tmp_path, monkeypatch
+) -> None:
+    write, interrupts = index.Index.write, [KeyboardInterrupt]
+
+    def interrupted(self, rows, **how):
+        if interrupts:
+            raise interrupts.pop()
+        return write(self, rows, **how)
+
+    store, other = DiskStore(tmp_path / "s"), DiskStore(tmp_path / "s")
+    monkeypatch.setattr(index.Index, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt), store.grouping():
+        store.put(sample_manifest(n=1), 1)
+    digest = other.put(sample_manifest(n=1), 1).resolved
+    assert store.exists(digest)
+    store.put(sample_manifest(n=2), 2)
+    assert other.exists(store.put(sample_manifest(n=1), 1).resolved)
+
+
+def test_group_goes_on_after_an_error_that_nobody_foresaw(tmp_path, monkeypatch, caplog) -> None:
+    write, errors = index.Index.write, []
+
+    def fails(self, rows, **how):
+        if how.get("beside_others") and not errors:
+            errors.append(1)
+            raise MemoryError
+        return write(self, rows, **how)
+
+    monkeypatch.setattr(index.Index, "write", fails)
+    monkeypatch.setattr(grouping, "_RETRY", 0.001)
+    store, other = DiskStore(tmp_path / "s"), DiskStore(tmp_path / "s")
+    with store.grouping():
+        digests = [store.put(sample_manifest(n=n), n).resolved for n in range(2)]
+        assert until(lambda: other.lookup(digests).keys() == set(digests))
+    assert errors
+    assert "trying again" in caplog.text
+
+
+def test_without_another_thread_everything_is_committed_at_once(tmp_path, monkeypatch) -> None:
+    def refuse(self):
+        msg = "can't start new thread"
+        raise RuntimeError(msg)
+
+    store, other = DiskStore(tmp_path / "s"), DiskStore(tmp_path / "s")
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with store.grouping():
+            for n in range(3):
+                assert other.exists(store.put(sample_manifest(n=n), n).resolved)
+    with store.grouping():
+        digest = store.put(sample_manifest(n=9), 9).resolved
+        assert until(lambda: other.exists(digest))
+
+
+CRASHES = """
+import os, signal, sys, time
+from invariant_dask import Graph, OpRegistry, compile, ref
+registry = OpRegistry()
+def costly(n):
+    print("costly", flush=True)
+    end = time.monotonic() + 0.05
+    while time.monotonic() < end:
+        pass
+    return n
+registry.register("x:costly", costly, version="1")
+registry.register("x:crash", lambda x: os.kill(os.getpid(), signal.SIGKILL), version="1")
+g = Graph()
+g.add("a", "x:costly", n=1)
+g.add("b", "x:crash", x=ref("a"))
+compile(g, store=sys.argv[1], registry=registry).compute(scheduler=sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("scheduler", ["sync", "threads"])
+def test_what_took_long_is_not_lost_to_a_crash_right_after_it(tmp_path, scheduler) -> None:
+    command = [sys.executable, "-c", CRASHES, str(tmp_path / "s"), scheduler]
+    runs = [subprocess.run(command, capture_output=True, text=True, check=False) for _ in range(2)]
+    assert [(run.returncode, run.stdout) for run in runs] == [(-9, "costly\n"), (-9, "")]

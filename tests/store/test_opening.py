@@ -31,8 +31,8 @@ else:
 """
 
 
-def open_elsewhere(store: Store) -> str:
-    data = pickle.dumps(store.ref()).hex()
+def open_elsewhere(store: Store | bytes) -> str:
+    data = (store if isinstance(store, bytes) else pickle.dumps(store.ref())).hex()
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", OPEN, data],
         capture_output=True, text=True, check=True,
@@ -49,16 +49,17 @@ def test_disk_store_is_seen_by_another_process(tmp_path: Path) -> None:
 def test_folder_without_the_token_is_another_store(tmp_path: Path) -> None:
     store = DiskStore(tmp_path / "s")
     ref = store.ref()
+    ref.show()
     (tmp_path / "s" / "tokens" / ref.token).unlink()
     assert "use a folder that all workers share" in open_elsewhere(store)
 
 
 def test_absent_folder_is_not_made(tmp_path: Path) -> None:
     store = DiskStore(tmp_path / "s")
-    store.ref()
+    sent = pickle.dumps(store.ref())
     store.close()
     shutil.rmtree(tmp_path / "s")
-    assert open_elsewhere(store).startswith("not shared: this process")
+    assert open_elsewhere(sent).startswith("not shared: this process")
     assert not (tmp_path / "s").exists()
 
 
