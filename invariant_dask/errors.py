@@ -86,6 +86,36 @@ class GraphError(SpecError, ValueError):
     """A graph is not well formed."""
 
 
+class ExpressionError(GraphError):
+    """An expression cannot be parsed, or names what is not there."""
+
+
+class DocumentError(GraphError):
+    """A graph document is not well formed.
+
+    Parameters
+    ----------
+    reason
+        What is wrong and what to do.
+    source
+        The file or resource, as people know it.
+    line, column
+        Where, counted from 1; 0 if not known.
+    path
+        The way to the place inside the document, such as `graph.sum.params`.
+    """
+
+    def __init__(
+        self, reason: str, *, source: str = "", line: int = 0, column: int = 0, path: str = ""
+    ) -> None:
+        place = ":".join([source or "<document>", *([str(line), str(column)] if line else [])])
+        where = f" (at {path})" if path else ""
+        super().__init__(
+            f"{place}: {reason}{where}",
+            reason=reason, source=source, line=line, column=column, path=path,
+        )  # fmt: skip
+
+
 class CycleError(GraphError):
     """Nodes depend on each other in a circle, given as a path of node ids."""
 

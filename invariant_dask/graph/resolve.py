@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Mapping
 
 from invariant_dask.errors import CycleError, DanglingRefError, GraphError, OutputsError
 from invariant_dask.graph.markers import Ref
-from invariant_dask.graph.model import Node, check_id, check_node
+from invariant_dask.graph.composite import check_id, check_vertex
+from invariant_dask.graph.node import Node
 
 
 def check_graph(graph: object) -> Mapping[str, Node]:
@@ -19,7 +20,7 @@ def check_graph(graph: object) -> Mapping[str, Node]:
         raise GraphError(msg)
     for node_id, node in graph.items():
         check_id(node_id)
-        check_node(node_id, node)
+        check_vertex(node_id, node)
     return graph
 
 

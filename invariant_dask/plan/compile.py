@@ -28,7 +28,7 @@ from invariant_dask.core.encode import (
 from invariant_dask.core.files import File, FileContent
 from invariant_dask.errors import GraphError, NotCacheableError, UnknownOpError
 from invariant_dask.graph.markers import Ref
-from invariant_dask.graph.model import Node
+from invariant_dask.graph.node import Node
 from invariant_dask.graph.resolve import active_order, check_graph, choose_outputs
 from invariant_dask.ops.registry import OpRegistry
 from invariant_dask.ops.surroundings import FixedSurroundings
