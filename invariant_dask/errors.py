@@ -90,6 +90,18 @@ class ExpressionError(GraphError):
     """An expression cannot be parsed, or names what is not there."""
 
 
+class SwitchError(GraphError):
+    """The selector of a switch has a value for which there is no case."""
+
+    def __init__(self, *, switch: str, case: str, cases: Sequence[str]) -> None:
+        known = ", ".join(map(repr, cases))
+        super().__init__(
+            f"switch {switch!r}: the selector is {case!r}, for which there is no case and no "
+            f"default; the cases are {known}",
+            switch=switch, case=case, cases=tuple(cases),
+        )  # fmt: skip
+
+
 class DocumentError(GraphError):
     """A graph document is not well formed.
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,17 @@ from dask.delayed import Delayed
 from invariant_dask.core.digest import parse_hex
 from invariant_dask.core.manifest import NONCE_SIZE
 from invariant_dask.core.sealed import SealedDict
-from invariant_dask.errors import (
-    OutputsError,
-)
+from invariant_dask.errors import ArtifactLostError, GraphError, OutputsError
+from invariant_dask.graph.composite import Vertex
 from invariant_dask.graph.markers import Ref
-from invariant_dask.graph.model import Node
+from invariant_dask.graph.model import Graph
 from invariant_dask.ops.registry import OpRegistry, default_registry
 from invariant_dask.plan.compile import compile_graph
 from invariant_dask.plan.plan import Plan
 from invariant_dask.plan.program import Program
 from invariant_dask.runtime import code, collector, graph, planner
 from invariant_dask.runtime.driver import Driver, Progress, writer
-from invariant_dask.runtime.handle import Outcome
+from invariant_dask.runtime.handle import Outcome, decode_artifact
 from invariant_dask.runtime.produce import RunInfo
 from invariant_dask.runtime.run import Run
 from invariant_dask.runtime.schedulers import scheduler_for
@@ -43,7 +43,7 @@ __all__ = ["Compiled", "Progress", "Run", "compile"]
 
 
 def compile(  # noqa: A001  the verb of this package
-    graph: Mapping[str, Node],
+    graph: Mapping[str, Vertex],
     outputs: Iterable[str | Ref] | None = None,
     context: Mapping[str, object] | None = None,
     *,
@@ -89,12 +89,14 @@ def compile(  # noqa: A001  the verb of this package
     opened = open_store(store)
     chosen = default_registry() if registry is None else registry
     hasher = FileHasher(Path(opened.url, "files.sqlite") if isinstance(opened, DiskStore) else None)
-    nonce = os.urandom(NONCE_SIZE)
+    compiling = partial(compile_graph, registry=chosen, resolve_file=hasher)
     with collector.paused():
-        program = compile_graph(
-            graph, outputs, context, registry=chosen, resolve_file=hasher, nonce=nonce
-        )
-    return Compiled(program, opened)
+        program = compiling(graph, outputs, context, nonce=os.urandom(NONCE_SIZE))
+    if not program.open:
+        return Compiled(program, opened)
+    # The caller may change the graph before its switches are decided.
+    kept, outside = Graph(program.name, graph), dict(context or {})
+    return Compiled(program, opened, partial(compiling, kept, program.outputs, outside))
 
 
 class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
@@ -104,15 +106,18 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
     take over task by task instead of copying it under random keys.
     """
 
-    __slots__ = ("_complete", "program", "store")
+    __slots__ = ("_complete", "_grow", "program", "store")
 
     program: Program
     store: Store
 
-    def __init__(self, program: Program, store: Store) -> None:
+    def __init__(
+        self, program: Program, store: Store, grow: Callable[..., Program] | None = None
+    ) -> None:
         super().__init__(graph.value_key(program), None)
         self.program = program
         self.store = store
+        self._grow = grow
         self._complete: graph.DaskGraph | None = None
 
     # --- what it is ---
@@ -156,6 +161,7 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         StaleCodeError
             If an op, or code it uses, changed since the graph was compiled.
         """
+        self._check_decided()
         code.recheck_ops(self.program.steps)
         return self._graph()
 
@@ -173,6 +179,7 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         StaleCodeError
             If an op that must run, or code it uses, changed since the graph was compiled.
         """
+        self._check_decided()
         plan, _ = planner.make_plan(self.program, self.store)
         code.recheck_ops(self.program.steps[index] for index in plan.run)
         return Delayed(self.key, graph.frozen_graph(plan, self.info(""), self._graph()))
@@ -192,8 +199,35 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         OutputsError
             If `rerun` names an unknown node.
         """
-        plan, _ = planner.make_plan(self.program, self.store, forced=self._forced(rerun))
+        names = checked_names(rerun)
+        program, decisions = self.program, dict[str, str]()
+        while program.open:
+            stage = program.selectors()
+            plan, _ = planner.make_plan(stage, self.store, forced=forced_steps(stage, names))
+            values = self._stored_values(plan)
+            if values is None:
+                return planner.add_causes(plan, self.store)
+            assert self._grow is not None
+            decisions |= program.decide(values)
+            program = self._grow(decisions=decisions)
+        check_known(program, names)
+        plan, _ = planner.make_plan(program, self.store, forced=forced_steps(program, names))
         return planner.add_causes(plan, self.store)
+
+    def _stored_values(self, plan: Plan) -> dict[str, Any] | None:
+        """Return the values of the outputs, or None if any of them takes a run."""
+        if plan.run:
+            return None
+        program = plan.program
+        records = {
+            node: plan.found[index].record
+            for node, index in zip(program.outputs, program.targets, strict=True)
+        }
+        try:
+            fetched = {node: self.store.fetch(record) for node, record in records.items()}
+        except ArtifactLostError:
+            return None
+        return {node: decode_artifact(*stored) for node, stored in fetched.items()}
 
     def compute(self, *, scheduler: Any = None, rerun: Iterable[str] = (), **options: Any) -> Any:
         """Return the value of the output, or a dict of values by id for several.
@@ -256,13 +290,14 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         """Return what all tasks of one submission share."""
         return RunInfo(self.store.ref(), run, writer())
 
-    def _forced(self, rerun: Iterable[str]) -> frozenset[int]:
-        if isinstance(rerun, str):
-            raise OutputsError(f"rerun must be a list of node ids; write [{rerun!r}]")
-        unknown = [node for node in rerun if node not in self.program.index]
-        if unknown:
-            raise OutputsError(f"rerun names {unknown[0]!r}, which is not among the active nodes")
-        return frozenset(self.program.index[node] for node in rerun)
+    def _check_decided(self) -> None:
+        if self.program.open:
+            names = ", ".join(repr(switch.name) for switch in self.program.open)
+            msg = (
+                f"what switch {names} takes is known only when its selector has been computed, and "
+                "plain Dask wants the whole graph before; use .compute() or .run()"
+            )
+            raise GraphError(msg)
 
     def _execute(
         self,
@@ -271,19 +306,68 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         options: dict[str, Any],
         progress: Progress | None,
     ) -> Run:
-        forced = self._forced(rerun)
+        names = checked_names(rerun)
+        if not self.program.open:
+            check_known(self.program, names)
         # Ephemeral nodes are new in every run, and this object may be run by several threads.
-        program = self.program
-        if program.has_private:
-            program = program.renewed(os.urandom(NONCE_SIZE))
+        nonce = os.urandom(NONCE_SIZE)
+        program = self.program.renewed(nonce) if self.program.has_private else self.program
         run = Run(uuid.uuid4().hex, program, time.time_ns())
+        decisions: dict[str, str] = {}
+        done: set[bytes] = set()
+        while program.open:
+            assert self._grow is not None
+            run.program = program.selectors()
+            self._drive(run, names, done, scheduler, options, progress)
+            decisions |= program.decide(run.values)
+            program = self._grow(nonce=nonce, decisions=decisions)
+            run.values, run.plans = {}, []
+        check_known(program, names)
+        run.program = program
+        self._drive(run, names, done, scheduler, options, progress)
+        run.seconds = (time.time_ns() - run.started) / 1e9
+        return run
+
+    def _drive(
+        self,
+        run: Run,
+        rerun: Collection[str],
+        done: set[bytes],
+        scheduler: Any,
+        options: dict[str, Any],
+        progress: Progress | None,
+    ) -> None:
+        forced = forced_steps(run.program, rerun, done)
         driver = Driver(self.store, run, forced, progress)
         driver.start()
         if not driver.finished:
             with scheduler_for(scheduler, options) as chosen:
                 driver.finish(chosen)
-        run.seconds = (time.time_ns() - run.started) / 1e9
-        return run
+        done.update(run.program.steps[index].planned for index in forced)
+
+
+def checked_names(rerun: Iterable[str]) -> list[str]:
+    """Return the ids of nodes to run again."""
+    if isinstance(rerun, str):
+        raise OutputsError(f"rerun must be a list of node ids; write [{rerun!r}]")
+    return list(rerun)
+
+
+def check_known(program: Program, names: Iterable[str]) -> None:
+    """Raise OutputsError if a name is not that of an active node."""
+    for name in names:
+        if name not in program.index:
+            raise OutputsError(f"rerun names {name!r}, which is not among the active nodes")
+
+
+def forced_steps(
+    program: Program, rerun: Iterable[str], done: Collection[bytes] = ()
+) -> frozenset[int]:
+    """Return the steps to run whatever is stored: those asked for, and volatile ones."""
+    steps = program.steps
+    forced = {program.index[name] for name in rerun if name in program.index}
+    forced |= {index for index, step in enumerate(steps) if step.volatile}
+    return frozenset(index for index in forced if steps[index].planned not in done)
 
 
 def _ignore(_plan: Plan, _digest: str, _outcome: Outcome) -> None:

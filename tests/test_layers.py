@@ -46,7 +46,10 @@ FILES = {
         "code_resolve", "code_classes", "reach", "fingerprint", "identity", "signature", "entry",
         "types", "numeric", "values", "surroundings", "stdlib", "registry",
     ],
-    "plan": ["program", "plan", "coherence", "drift", "decide", "explain", "compile"],
+    "plan": [
+        "payload", "program", "plan", "coherence", "drift", "decide", "explain", "binding",
+        "compile",
+    ],
     "runtime": [
         "collector", "failures", "flight", "sealing", "handle", "code", "produce", "task", "graph",
         "sharing", "known", "loop", "schedulers", "planner", "run", "driver",

@@ -53,6 +53,7 @@ TAG_FILE = 48811
 TAG_REF = 48812
 TAG_SLOT = 48813
 TAG_PRIVATE = 48814
+TAG_DERIVED = 48815
 
 Blobs = dict[BlobId, bytes]
 Pair = tuple[bytes, bytes]

@@ -148,6 +148,15 @@ class _Reader(_Decoder):
     def planned(self, _depth: int) -> PlannedRef:
         return PlannedRef(self.raw(32))
 
+    def derived(self, depth: int) -> _Shown:
+        if self.head() != (4, 4):
+            self.fail("a derived value that is not [kind, version, source, inputs]")
+        kind, _version, source, names = (self.item(depth + 1) for _ in range(4))
+        if kind != "item":
+            return _Shown(str(source))
+        (name,) = names
+        return _Shown(name + "".join(f"[{key!r}]" for key in source))
+
     def shown_array(self, _depth: int) -> _Shown:
         self.array_of(3)
         dtype = self.string()
@@ -185,6 +194,7 @@ _Reader.tags = {
     **_Decoder.tags,
     enc.TAG_HASHED: _Reader.hashed,
     enc.TAG_REF: _Reader.planned,
+    enc.TAG_DERIVED: _Reader.derived,
     enc.TAG_ARRAY: _Reader.shown_array,
     enc.TAG_BLOB: _Reader.shown_blob,
     enc.TAG_FIELDS: _Reader.shown_fields,

@@ -10,6 +10,8 @@ from typing import Any
 
 from invariant_dask.errors import ExpressionError
 
+SEMANTICS = 1
+
 
 @dataclass(frozen=True)
 class Expression:
@@ -45,7 +47,9 @@ def parse(source: str) -> Expression:
     """Parse an expression."""
     if not isinstance(source, str) or not source.strip():
         raise ExpressionError("an expression is not empty")
-    return Expression(source, tuple(sorted(set(re.findall(r"[A-Za-z_]\w*", source)) - {"min", "max", "decimal"})))
+    return Expression(
+        source, tuple(sorted(set(re.findall(r"[A-Za-z_]\w*", source)) - {"min", "max", "decimal"}))
+    )
 
 
 @lru_cache(4096)

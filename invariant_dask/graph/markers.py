@@ -129,9 +129,9 @@ def find_refs(params: dict[str, Any]) -> tuple[str, ...]:
 def names_in(value: Any) -> Iterator[str]:
     """Yield the names that a value's markers refer to, some of them repeatedly."""
     for marker in markers_in(value):
-        if type(marker) is Ref:
+        if isinstance(marker, Ref):
             yield marker.name
-        elif type(marker) is Cel:
+        elif isinstance(marker, Cel):
             yield from marker.expression.names
         else:
             yield from marker.names
@@ -151,3 +151,23 @@ def markers_in(root: Any) -> Iterator[Ref | Cel | Text]:
         elif cls in _CONTAINERS and id(value) not in seen:
             seen.add(id(value))  # a list that holds itself is refused when it is encoded
             stack.extend(value.values() if isinstance(value, dict) else value)
+
+
+def parsed_texts(value: Any) -> Any:
+    """Return a value in which text with expressions is `Text`; itself if there is none."""
+    if not any(isinstance(marker, Text) for marker in markers_in(value)):
+        return value
+    return _parsed(value)
+
+
+def _parsed(value: Any) -> Any:
+    cls = type(value)
+    if cls is str:
+        return parse_text(value) if "${" in value else value
+    if cls is list or cls is SealedList:
+        return [_parsed(item) for item in value]
+    if cls is tuple:
+        return tuple(_parsed(item) for item in value)
+    if cls is dict or cls is SealedDict:
+        return {key: _parsed(item) for key, item in value.items()}
+    return value

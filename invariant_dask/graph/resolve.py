@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Generator, Iterable, Mapping
 
 from invariant_dask.errors import CycleError, DanglingRefError, GraphError, OutputsError
+from invariant_dask.graph.composite import SwitchNode, Vertex, check_id, check_vertex
 from invariant_dask.graph.markers import Ref
-from invariant_dask.graph.composite import check_id, check_vertex
-from invariant_dask.graph.node import Node
 
 
-def check_graph(graph: object) -> Mapping[str, Node]:
+def check_graph(graph: object) -> Mapping[str, Vertex]:
     """Return `graph` if it is a non-empty mapping of ids to nodes, else raise GraphError."""
     if not isinstance(graph, Mapping):
         msg = f"a graph is a Graph or a dict of nodes by id, not {type(graph).__name__}"
@@ -25,9 +24,9 @@ def check_graph(graph: object) -> Mapping[str, Node]:
 
 
 def choose_outputs(
-    graph: Mapping[str, Node], outputs: Iterable[str | Ref] | None
+    graph: Mapping[str, Vertex], outputs: Iterable[str | Ref] | None
 ) -> tuple[str, ...]:
-    """Return the ids asked for: `outputs`, or the nodes that no other node depends on.
+    """Return the ids asked for: `outputs`, or the nodes that no other node needs.
 
     Raises
     ------
@@ -36,6 +35,8 @@ def choose_outputs(
     """
     if outputs is None:
         used = {dep for node in graph.values() for dep in node.deps}
+        switches = (node for node in graph.values() if isinstance(node, SwitchNode))
+        used.update(target for switch in switches for target in switch.targets)
         sinks = tuple(node_id for node_id in graph if node_id not in used)
         # Without a sink there is a cycle; asking for everything lets the walk find and name it.
         return sinks or tuple(graph)
@@ -64,13 +65,22 @@ def _check_list(outputs: object) -> None:
         raise OutputsError(msg)
 
 
-def active_order(
-    graph: Mapping[str, Node], outputs: Iterable[str], context: Collection[str] = ()
-) -> list[str]:
-    """Return the ids that `outputs` need, each behind all it depends on.
+Walk = Generator[str, "str | None", None]
+
+
+def walk(
+    graph: Mapping[str, Vertex], outputs: Iterable[str], context: Collection[str] = ()
+) -> Walk:
+    """Yield the ids that `outputs` need, each behind all it depends on.
 
     The order depends on the graph's edges and the order of `outputs` alone, not on how the mapping
     happens to be sorted. Depth-first post-order with an explicit stack: 1 to 2 microseconds a node.
+
+    Yields
+    ------
+    str
+        The next id. If another id is sent back, that one and what it needs come next, and then
+        the same id once more: so a switch names what it chose.
 
     Raises
     ------
@@ -81,7 +91,6 @@ def active_order(
     """
     done: set[str] = set()
     open_: dict[str, None] = {}  # the path from an output to here, in order
-    order: list[str] = []
     for output in outputs:
         stack = [output]
         while stack:
@@ -90,20 +99,27 @@ def active_order(
                 stack.pop()
                 continue
             if node_id in open_:  # all it depends on is done
+                chosen = yield node_id
+                if chosen is not None:
+                    _check_cycle(open_, chosen)
+                    stack.append(chosen)
+                    continue
                 stack.pop()
                 del open_[node_id]
                 done.add(node_id)
-                order.append(node_id)
                 continue
             open_[node_id] = None
             for dep in reversed(graph[node_id].deps):
                 if dep in done:
                     continue
-                if dep in open_:
-                    path = list(open_)
-                    raise CycleError(cycle=[*path[path.index(dep) :], dep])
+                _check_cycle(open_, dep)
                 if dep in graph:
                     stack.append(dep)
                 elif dep not in context:
                     raise DanglingRefError(node=node_id, ref=dep, known=(*graph, *context))
-    return order
+
+
+def _check_cycle(path: Mapping[str, None], node_id: str) -> None:
+    if node_id in path:
+        names = list(path)
+        raise CycleError(cycle=[*names[names.index(node_id) :], node_id])

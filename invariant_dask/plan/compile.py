@@ -1,61 +1,54 @@
 """Compile a graph: check it, bind parameters to ops, and give every node its planned digest.
 
 Pure: what a file holds comes from an injected resolver, and the nonce of ephemeral nodes from the
-caller. The inner loop runs once per node, so it looks plain values up by exact type and leaves
-everything else to the encoder.
+caller. Subgraphs are compiled in place, and of a switch only what it chose. The inner loop runs
+once per node, so it looks plain values up by exact type and leaves everything else to `markers`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import NoReturn
 
 from invariant_dask.core import manifest
 from invariant_dask.core.decode import decode
 from invariant_dask.core.digest import PlannedDigest
-from invariant_dask.core.encode import (
-    SCALARS,
-    TAG_SLOT,
-    Blobs,
-    Encoded,
-    Handler,
-    Pair,
-    descriptor_of,
-    encode,
-    encode_int,
-    head,
-)
-from invariant_dask.core.files import File, FileContent
-from invariant_dask.errors import GraphError, NotCacheableError, UnknownOpError
+from invariant_dask.core.encode import SCALARS, Encoded, encode
+from invariant_dask.core.files import FileContent
+from invariant_dask.errors import GraphError, NotCacheableError, SwitchError, UnknownOpError
+from invariant_dask.graph.composite import SubGraphNode, SwitchNode, Vertex
 from invariant_dask.graph.markers import Ref
 from invariant_dask.graph.node import Node
-from invariant_dask.graph.resolve import active_order, check_graph, choose_outputs
+from invariant_dask.graph.resolve import Walk, check_graph, choose_outputs, walk
 from invariant_dask.ops.registry import OpRegistry
 from invariant_dask.ops.surroundings import FixedSurroundings
-from invariant_dask.plan.program import BoundOp, Part, Payload, Program, Step, Template, reference
+from invariant_dask.plan.binding import OPEN, Binder, FileResolver, OpenError, Scope, Value
+from invariant_dask.plan.payload import Payload
+from invariant_dask.plan.program import BoundOp, OpenSwitch, Part, Program, Step, case_text
 
-FileResolver = Callable[[File], FileContent]
-
-_SLOT = head(6, TAG_SLOT)
+Decisions = Mapping[str, str]
+"""The case that a switch takes, by the path of the switch."""
 
 
 def compile_graph(
-    graph: Mapping[str, Node],
+    graph: Mapping[str, Vertex],
     outputs: Iterable[str | Ref] | None = None,
     context: Mapping[str, object] | None = None,
     *,
     registry: OpRegistry,
     resolve_file: FileResolver,
     nonce: bytes = b"",
+    decisions: Decisions | None = None,
 ) -> Program:
     """Check the active part of a graph and give every node in it its planned digest.
 
     Parameters
     ----------
     graph
-        Nodes by id.
+        Vertices by id.
     outputs
-        Ids to produce, or markers of them; by default all nodes that no other depends on.
+        Ids to produce, or markers of them; by default all nodes that no other needs.
     context
         External values by name, for markers that name no node.
     registry
@@ -64,6 +57,8 @@ def compile_graph(
         Returns what a file holds.
     nonce
         Bytes that keep ephemeral nodes apart from those of any other run.
+    decisions
+        The case of each switch whose selector takes a run to know.
 
     Raises
     ------
@@ -71,18 +66,20 @@ def compile_graph(
         A leaf of it for whatever is wrong; nothing has run by then.
     """
     graph = check_graph(graph)
-    context = context or {}
     chosen = choose_outputs(graph, outputs)
-    order = active_order(graph, chosen, context)
-    compiler = _Compiler(graph, set(chosen), context, registry, resolve_file, nonce)
-    for node_id in order:
-        compiler.add(node_id, graph[node_id])
+    for inline in (True, False):
+        compiler = _Compiler(context or {}, registry, resolve_file, nonce, decisions or {}, inline)
+        values = compiler.compile(graph, chosen)
+        # What an output shows must be an artifact; a value found through a detour may not be one.
+        if not any(isinstance(values[output], Encoded) for output in chosen):
+            break
     return Program(
         compiler.steps,
         compiler.index,
         compiler.inlined,
         chosen,
         getattr(graph, "name", ""),
+        tuple(compiler.open),
     )
 
 
@@ -95,69 +92,110 @@ def _leave(_content: FileContent) -> NoReturn:
     raise _LeftToTaskError
 
 
+@dataclass(slots=True)
+class _Frame:
+    """A graph that is being compiled, and the vertex at hand, for the graph within it."""
+
+    scope: Scope
+    walk: Walk
+    at: str = ""
+    reply: str | None = None
+
+
 class _Compiler:
     def __init__(
         self,
-        graph: Mapping[str, Node],
-        outputs: set[str],
         context: Mapping[str, object],
         registry: OpRegistry,
         resolve_file: FileResolver,
         nonce: bytes,
+        decisions: Decisions,
+        inline: bool,
     ) -> None:
-        self.graph = graph
-        self.outputs = outputs
         self.context = context
         self.registry = registry
-        self.resolve_file = resolve_file
         self.nonce = nonce
+        self.decisions = decisions
+        self.inline = inline
         self.steps: list[Step] = []
         self.index: dict[str, int] = {}
         self.inlined: dict[str, Encoded] = {}
+        self.open: list[OpenSwitch] = []
         self.by_digest: dict[bytes, int] = {}
         self.ops: dict[str, BoundOp] = {}
-        self.files: dict[File, FileContent] = {}
-        self.constants: dict[str, Encoded] = {}
-        # Of the node, and the parameter, at hand:
-        self.at: tuple[str, str, tuple[str, ...]] = "", "", ()  # with the names it may refer to
-        self.slots: dict[int, int] = {}  # step -> slot
-        self.marked = False
-        self.borrowed: Blobs = {}
-        self.handlers: dict[type, Handler] = {Ref: self.marker, File: self.file}
+        self.binder = Binder(self.steps, context, resolve_file)
 
-    def add(self, node_id: str, node: Node) -> None:
-        bound = self.ops.get(node.op_name) or self.bind(node.op_name, node_id)
+    def compile(self, graph: Mapping[str, Vertex], outputs: tuple[str, ...]) -> dict[str, Value]:
+        """Compile what some outputs need, and return the value of each vertex seen."""
+        top = Scope(graph, self.context, set(outputs))
+        frames = [_Frame(top, walk(graph, outputs, self.context))]
+        while frames:
+            frame = frames[-1]
+            try:
+                node_id = frame.walk.send(frame.reply)
+            except StopIteration:
+                frames.pop()
+                if frames:
+                    self.leave(frames[-1], frame)
+                continue
+            frame.reply = None
+            vertex = frame.scope.graph[node_id]
+            if type(vertex) is Node:
+                self.add(frame.scope, node_id, vertex)
+            elif isinstance(vertex, SwitchNode):
+                frame.reply = self.choose(frame.scope, node_id, vertex)
+            else:
+                assert isinstance(vertex, SubGraphNode)
+                frame.at = node_id
+                frames.append(self.enter(frame.scope, node_id, vertex))
+        return top.values
+
+    # --- a node ---
+
+    def add(self, scope: Scope, node_id: str, node: Node) -> None:
+        if scope.opened and any(scope.values.get(dep) is OPEN for dep in node.deps):
+            scope.values[node_id] = OPEN
+            return
+        bound = self.ops.get(node.op_name) or self.bind(node.op_name, scope.path + node_id)
         signature = bound.op.signature
         params = node.params
-        signature.check(params, node=node_id, op=node.op_name)
-        self.slots = {}
+        signature.check(params, node=scope.path + node_id, op=node.op_name)
+        binder = self.binder
+        binder.begin()
         parts: list[Part] = []
         fields: list[tuple[bytes, bytes]] = []
         for name, key in signature.fields_of(params):
             value = params[name] if name in params else signature.defaults[name]
             scalar = SCALARS.get(type(value))
             try:
-                if scalar is not None:
-                    descriptor, payload = self.plain(scalar(value))
+                payload: Payload
+                if scalar is not None and not (type(value) is str and "${" in value):
+                    descriptor, payload = binder.plain(scalar(value))
                 else:
-                    self.at = node_id, name, node.refs
-                    descriptor, payload = self.parameter(value)
+                    binder.at = scope.path + node_id, f"parameter {name}", node.refs
+                    descriptor, payload = binder.parameter(scope, value)
             except NotCacheableError as error:
-                raise error.of(f"node {node_id!r}, parameter {name}") from None
+                raise error.of(f"node {scope.path + node_id!r}, parameter {name}") from None
+            except OpenError:
+                scope.values[node_id] = OPEN
+                scope.opened = True
+                return
             parts.append((name, key, payload))
             fields.append((key, descriptor))
-        inputs = tuple(self.slots)
-        private = self.private(node_id, node, inputs)
-        if bound.op.inline and not (inputs or private or node.deps or node_id in self.outputs):
+        inputs = tuple(binder.slots)
+        private = self.private(scope.path + node_id, node, inputs)
+        may_inline = self.inline and bound.op.inline and node_id not in scope.wanted
+        if may_inline and not (inputs or private or node.deps):
             value_of = self.evaluate(bound, parts)
             if value_of is not None:
-                self.inlined[node_id] = value_of
+                scope.values[node_id] = self.inlined[scope.path + node_id] = value_of
                 return
         planned = PlannedDigest(manifest.digest(manifest.assemble(bound.identity, fields, private)))
-        self.place(node_id, node, bound, planned, tuple(parts), inputs, private)
+        self.place(scope, node_id, node, bound, planned, tuple(parts), inputs, private)
 
     def place(
         self,
+        scope: Scope,
         node_id: str,
         node: Node,
         bound: BoundOp,
@@ -167,22 +205,39 @@ class _Compiler:
         private: bytes,
     ) -> None:
         """Give a node its step: a new one, or that of a node which asks for the same."""
-        after: tuple[int, ...] = ()
+        after = scope.after
         if len(node.deps) > len(node.refs):
-            only = (dep for dep in node.deps if dep not in node.refs and dep in self.index)
-            after = tuple(sorted({self.index[dep] for dep in only} - set(inputs)))
+            only = {dep for dep in node.deps if dep not in node.refs}
+            after = tuple(sorted({*after, *self.steps_behind(scope, only)} - set(inputs)))
+        name = scope.path + node_id
         known = self.by_digest.get(planned)
         if known is None:
-            self.by_digest[planned] = self.index[node_id] = len(self.steps)
-            step = Step(node_id, bound, planned, parts, inputs, after, private, node.hints)
+            index = self.by_digest[planned] = len(self.steps)
+            step = Step(name, bound, planned, parts, inputs, after, private, node.hints)
+            step.derives = self.binder.derives
+            step.volatile = node.cache == "volatile"
             self.steps.append(step)
-            return
-        self.index[node_id] = known
-        if after:
-            # Waiting for a later step could close a circle; that work is done then anyway.
+        else:
+            index = known
             step = self.steps[known]
-            earlier = {index for index in after if index < known} - set(step.inputs)
-            step.after = tuple(sorted(earlier | set(step.after)))
+            step.volatile |= node.cache == "volatile"
+            if after:
+                # Waiting for a later step could close a circle; that work is done then anyway.
+                earlier = {each for each in after if each < known} - set(step.inputs)
+                step.after = tuple(sorted(earlier | set(step.after)))
+        self.index[name] = index
+        scope.values[node_id] = index
+
+    def steps_behind(self, scope: Scope, names: Iterable[str]) -> set[int]:
+        """Return the steps that some vertices, or values from outside, stand for."""
+        found: set[int] = set()
+        for name in names:
+            value = scope.values.get(name)
+            if type(value) is int:
+                found.add(value)
+            elif value is None and scope.parent is not None and name in scope.outside:
+                found.update(self.binder.steps_of(self.binder.value(scope, name)))
+        return found
 
     def bind(self, op_name: str, node_id: str) -> BoundOp:
         try:
@@ -195,79 +250,11 @@ class _Compiler:
         bound = self.ops[op_name] = BoundOp(op, identity.encode(), code)
         return bound
 
-    def plain(self, encoded: bytes) -> tuple[bytes, Payload]:
-        descriptor = descriptor_of(encoded)
-        return descriptor, encoded if descriptor is encoded else Encoded(encoded, encoded, {})
-
-    def parameter(self, value: object) -> tuple[bytes, Payload]:
-        """Return what enters the planned manifest, and what a worker needs."""
-        if type(value) is Ref:
-            constant = self.constant(value.name)
-            if constant is None:
-                step = self.index[value.name]
-                slot = self.slots.setdefault(step, len(self.slots))
-                return reference(self.steps[step].planned), slot
-            return self.known(constant)
-        self.marked, self.borrowed = False, {}
-        encoded = encode(value, self.handlers)
-        encoded.blobs.update(self.borrowed)
-        if self.marked:
-            return descriptor_of(encoded.identity), Template(encoded.storage, encoded.blobs)
-        return self.known(encoded)
-
-    def known(self, encoded: Encoded) -> tuple[bytes, Payload]:
-        if encoded.descriptor == encoded.storage and not encoded.blobs:
-            return encoded.descriptor, encoded.storage
-        return encoded.descriptor, encoded
-
-    def constant(self, name: str) -> Encoded | None:
-        """Return the value behind a name if it is known already; a node shadows the context."""
-        if name not in self.at[2]:
-            raise self.unseen(name)
-        inlined = self.inlined.get(name)
-        if inlined is not None or name in self.graph:
-            return inlined
-        found = self.constants.get(name)
-        if found is None:
-            try:
-                found = encode(self.context[name], {File: self.file})
-            except NotCacheableError as error:
-                raise error.of(f"context {name!r}") from None
-            self.constants[name] = found
-        return found
-
-    def unseen(self, name: str) -> GraphError:
-        """Return the error for a marker that was not seen when its node was made."""
-        node_id, parameter, _ = self.at
-        return GraphError(
-            f"node {node_id!r}, parameter {parameter}: ref({name!r}) was not seen when the node "
-            "was made; pass markers as parameters or in lists, tuples and dicts, not inside other "
-            "objects, and make a new Node instead of changing its params"
-        )
-
-    def marker(self, marker: Ref) -> Pair:
-        """Encode a marker inside a container: a placeholder to hash, a slot to fill."""
-        constant = self.constant(marker.name)
-        if constant is not None:
-            self.borrowed.update(constant.blobs)
-            return constant.identity, constant.storage
-        self.marked = True
-        step = self.index[marker.name]
-        slot = self.slots.setdefault(step, len(self.slots))
-        return reference(self.steps[step].planned), _SLOT + encode_int(slot)
-
-    def file(self, file: File) -> Pair:
-        content = self.files.get(file)
-        if content is None:
-            content = self.files[file] = self.resolve_file(file)
-        encoded = encode(content)
-        return encoded.identity, encoded.storage
-
-    def private(self, node_id: str, node: Node, inputs: tuple[int, ...]) -> bytes:
+    def private(self, name: str, node: Node, inputs: tuple[int, ...]) -> bytes:
         """Ephemeral nodes meet nobody, and neither does what is made from them."""
-        if node.cache and not any(self.steps[index].private for index in inputs):
+        if node.cache is not False and not any(self.steps[index].private for index in inputs):
             return b""
-        return manifest.private_item(node_id, self.nonce)
+        return manifest.private_item(name, self.nonce)
 
     def evaluate(self, bound: BoundOp, parts: list[Part]) -> Encoded | None:
         """Evaluate an inline op on values that are all known, or leave it to a task."""
@@ -288,3 +275,82 @@ class _Compiler:
         except (Exception, SystemExit):  # noqa: BLE001  an op can fail in any way
             # It fails again in its task, where a failure is reported with its node and digest.
             return None
+
+    # --- a graph within the graph ---
+
+    def enter(self, scope: Scope, node_id: str, vertex: SubGraphNode) -> _Frame:
+        """Begin the graph of a subgraph; what it sees of the outside are its parameters."""
+        path = f"{scope.path}{node_id}/"
+        after = scope.after
+        if len(vertex.deps) > len(vertex.refs):
+            only = {dep for dep in vertex.deps if dep not in vertex.refs}
+            after = tuple(sorted({*after, *self.steps_behind(scope, only)}))
+        wanted = {vertex.output} if node_id in scope.wanted else set()
+        inner = Scope(
+            vertex.graph, vertex.params, wanted, path, scope, after, vertex.refs, scope.opened
+        )
+        if any(f"{path}{name}" in self.index for name in vertex.graph):
+            msg = f"node ids that begin with {path!r} are those of the subgraph {node_id!r}"
+            raise GraphError(msg)
+        return _Frame(inner, walk(vertex.graph, (vertex.output,), vertex.params))
+
+    def leave(self, outer: _Frame, inner: _Frame) -> None:
+        """Take the artifact of a subgraph from within."""
+        vertex = outer.scope.graph[outer.at]
+        assert isinstance(vertex, SubGraphNode)
+        value = inner.scope.values[vertex.output]
+        self.name(outer.scope, outer.at, value)
+
+    def name(self, scope: Scope, node_id: str, value: Value) -> None:
+        scope.values[node_id] = value
+        if type(value) is int:
+            self.index[scope.path + node_id] = value
+        elif isinstance(value, Encoded):
+            self.inlined[scope.path + node_id] = value
+        else:
+            scope.opened = True
+
+    # --- a choice ---
+
+    def choose(self, scope: Scope, node_id: str, vertex: SwitchNode) -> str | None:
+        """Return the vertex that has to be compiled first, or None if the switch is done."""
+        name = scope.path + node_id
+        for target in vertex.targets:
+            if target not in scope.graph:
+                known = ", ".join(sorted(scope.graph)[:20])
+                msg = f"switch {name!r} names {target!r}, not in its graph; there are {known}"
+                raise GraphError(msg)
+        case = self.decisions.get(name)
+        if case is None:
+            case = self.case_of(scope, name, vertex)
+        if case is None:
+            scope.values[node_id] = OPEN
+            scope.opened = True
+            return None
+        chosen = vertex.cases.get(case) or vertex.default
+        if chosen is None:
+            raise SwitchError(switch=name, case=case, cases=tuple(sorted(vertex.cases)))
+        if chosen in scope.values:
+            self.name(scope, node_id, scope.values[chosen])
+            return None
+        if node_id in scope.wanted:
+            scope.wanted.add(chosen)
+        return chosen
+
+    def case_of(self, scope: Scope, name: str, vertex: SwitchNode) -> str | None:
+        """Return the case a switch takes, or None if it takes a run to know."""
+        if scope.opened and any(scope.values.get(dep) is OPEN for dep in vertex.deps):
+            return None
+        self.binder.begin()
+        self.binder.at = name, "selector", vertex.refs
+        try:
+            _, payload = self.binder.parameter(scope, vertex.selector)
+        except NotCacheableError as error:
+            raise error.of(f"switch {name!r}, selector") from None
+        except OpenError:
+            return None
+        if not self.binder.slots:
+            storage = payload if isinstance(payload, bytes) else payload.storage  # type: ignore[union-attr]
+            return case_text(name, decode(storage))
+        self.open.append(OpenSwitch(name, payload, tuple(self.binder.slots)))
+        return None

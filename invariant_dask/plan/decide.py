@@ -10,9 +10,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Generator, Iterable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
+from invariant_dask.core.decode import decode
 from invariant_dask.core.digest import PlannedDigest
+from invariant_dask.errors import ExpressionError, NotCacheableError
+from invariant_dask.ops.surroundings import FixedSurroundings
+from invariant_dask.plan.payload import ValueUnknownError
 from invariant_dask.plan.plan import Decision, Plan, Reason
 from invariant_dask.plan.program import Program
 
@@ -23,12 +27,31 @@ class HasDescriptor(Protocol):
     @property
     def descriptor(self) -> bytes: ...
 
+    @property
+    def storage(self) -> bytes | None: ...
+
+    @property
+    def is_plain(self) -> bool: ...
+
 
 class Hit(Protocol):
     """What a store answers for a digest it holds."""
 
     @property
     def record(self) -> HasDescriptor: ...
+
+
+def inline_value(record: HasDescriptor) -> Any:
+    """Return the value of an artifact that its record holds.
+
+    Raises
+    ------
+    ValueUnknownError
+        If the bytes are elsewhere, or take more to verify than the record.
+    """
+    if record.storage is None or not record.is_plain:
+        raise ValueUnknownError
+    return decode(record.storage)
 
 
 class ResolvedBatch(list[bytes]):
@@ -153,7 +176,9 @@ class _Search:
         while candidates:
             asked: dict[bytes, list[int]] = {}
             for index in candidates:
-                asked.setdefault(self.resolve(index), []).append(index)
+                digest = self.resolve(index)
+                if digest is not None:
+                    asked.setdefault(digest, []).append(index)
             answers = yield ResolvedBatch(asked)
             candidates = []
             for digest, hit in answers.items():
@@ -176,9 +201,19 @@ class _Search:
             or step.planned in self.lost
         )
 
-    def resolve(self, index: int) -> bytes:
+    def resolve(self, index: int) -> bytes | None:
+        """Return the resolved digest, or None if that takes more than records say."""
         step = self.steps[index]
-        return step.resolve([self.found[source].record.descriptor for source in step.inputs])
+        records = [self.found[source].record for source in step.inputs]
+        descriptors = [record.descriptor for record in records]
+        if not step.derives:
+            return step.resolve(descriptors)
+        try:
+            with FixedSurroundings():
+                return step.resolve(descriptors, lambda i: inline_value(records[i]))
+        except (ValueUnknownError, ExpressionError, NotCacheableError):
+            # The task finds out, and what is wrong is told there.
+            return None
 
     def plan(self) -> Plan:
         """Walk from the outputs through what must run; everything else is pruned."""

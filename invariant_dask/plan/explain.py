@@ -13,8 +13,9 @@ from typing import Protocol
 
 from invariant_dask.core import manifest
 from invariant_dask.core.manifest import Manifest
+from invariant_dask.plan.payload import Payload, ValueUnknownError, describe, no_values
 from invariant_dask.plan.plan import Plan, Reason
-from invariant_dask.plan.program import Program, describe_part
+from invariant_dask.plan.program import Program
 
 
 class PastNode(Protocol):
@@ -104,17 +105,19 @@ def _descriptors(program: Program, plan: Plan, index: int) -> dict[str, bytes | 
         plan.found[source].record.descriptor if source in plan.found else None
         for source in step.inputs
     ]
-    if None not in inputs:
-        known = [descriptor for descriptor in inputs if descriptor is not None]
-        return {name: describe_part(payload, known) for name, _, payload in step.parts}
-    result: dict[str, bytes | None] = {}
-    for name, _, payload in step.parts:
-        if type(payload) is int:
-            result[name] = inputs[payload]
-        else:
-            plain = isinstance(payload, bytes) or hasattr(payload, "descriptor")
-            result[name] = describe_part(payload, ()) if plain else None
-    return result
+    return {name: _descriptor(payload, inputs) for name, _, payload in step.parts}
+
+
+def _descriptor(payload: Payload, inputs: list[bytes | None]) -> bytes | None:
+    if type(payload) is int:
+        return inputs[payload]
+    try:
+        if None in inputs:
+            # Good for what takes no inputs.
+            return describe(payload, (), no_values)
+        return describe(payload, [each for each in inputs if each is not None], no_values)
+    except (ValueUnknownError, IndexError):
+        return None
 
 
 def differences(op: bytes, current: Mapping[str, bytes | None], kept: Manifest) -> list[Difference]:

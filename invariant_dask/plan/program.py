@@ -4,55 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
-from typing import Any, TypeAlias
+from decimal import Decimal
+from functools import cached_property
+from typing import Any, NamedTuple, TypeAlias
 
 from invariant_dask.core import manifest
-from invariant_dask.core.decode import decode
-from invariant_dask.core.digest import BlobId, PlannedDigest, ResolvedDigest
-from invariant_dask.core.encode import REF_HEAD, Described, Encoded, descriptor_of, encode
+from invariant_dask.core.digest import PlannedDigest, ResolvedDigest
+from invariant_dask.core.encode import REF_HEAD, Encoded
+from invariant_dask.errors import ExpressionError
 from invariant_dask.ops.entry import Op
-
-
-@dataclass(frozen=True, slots=True)
-class Template:
-    """A parameter with markers inside: a storage form in which upstream values are slots."""
-
-    storage: bytes
-    blobs: dict[BlobId, bytes]
-
-    def describe(self, inputs: Sequence[bytes]) -> bytes:
-        """Return the descriptor of the whole, given those of the inputs."""
-        slots = [partial(Described, descriptor) for descriptor in inputs]
-        value = decode(self.storage, slots=slots, fetch=lambda blob, _: self.blobs[blob])
-        return descriptor_of(encode(value).identity)
-
-
-Payload: TypeAlias = "int | bytes | Encoded | Template"
-"""What a parameter is: the slot of an input, a descriptor that is also the storage form, a value
-whose forms differ, or a template."""
+from invariant_dask.ops.surroundings import FixedSurroundings
+from invariant_dask.plan.payload import Payload, ValueOf, describe, no_values, value_of_payload
 
 Part: TypeAlias = "tuple[str, bytes, Payload]"
 """Name, encoded name and payload of one parameter."""
 
 
-def describe_part(payload: Payload, inputs: Sequence[bytes]) -> bytes:
-    """Return the descriptor of a parameter, given those of the inputs."""
-    if type(payload) is int:
-        return inputs[payload]
-    if type(payload) is bytes:
-        return payload
-    if type(payload) is Encoded:
-        return payload.descriptor
-    assert isinstance(payload, Template)
-    return payload.describe(inputs)
-
-
 def assemble_manifest(
-    op: bytes, parts: Sequence[Part], inputs: Sequence[bytes], private: bytes = b""
+    op: bytes,
+    parts: Sequence[Part],
+    inputs: Sequence[bytes],
+    private: bytes = b"",
+    value_of: ValueOf | None = no_values,
 ) -> bytes:
-    """Return the manifest of a step whose inputs have these descriptors."""
-    fields = [(key, describe_part(payload, inputs)) for _, key, payload in parts]
+    """Return the manifest of a step whose inputs have these descriptors and values."""
+    fields = []
+    for _, key, payload in parts:
+        kind = type(payload)
+        if kind is int:
+            fields.append((key, inputs[payload]))  # type: ignore[index]
+        elif kind is bytes:
+            fields.append((key, payload))  # type: ignore[arg-type]
+        else:
+            fields.append((key, describe(payload, inputs, value_of)))
     return manifest.assemble(op, fields, private)
 
 
@@ -83,6 +67,10 @@ class Step:
     private: bytes
     """Third item of the manifest of an ephemeral step; empty for all others."""
     hints: Mapping[str, Any] | None
+    derives: bool = False
+    """Whether it takes values of inputs, not only descriptors, to resolve it."""
+    volatile: bool = False
+    """Whether it runs in every run."""
 
     @property
     def settled(self) -> bool:
@@ -94,13 +82,25 @@ class Step:
         """All steps that must be done before this one can run."""
         return self.inputs + self.after if self.after else self.inputs
 
-    def manifest(self, inputs: Sequence[bytes]) -> bytes:
-        """Return the resolved manifest, given the descriptors of the inputs."""
-        return assemble_manifest(self.bound.identity, self.parts, inputs, self.private)
+    def resolve(self, inputs: Sequence[bytes], value_of: ValueOf = no_values) -> ResolvedDigest:
+        """Return the resolved digest, given the descriptors of the inputs, and values if need be.
 
-    def resolve(self, inputs: Sequence[bytes]) -> ResolvedDigest:
-        """Return the resolved digest, given the descriptors of the inputs."""
-        return ResolvedDigest(manifest.digest(self.manifest(inputs)))
+        Raises
+        ------
+        ValueUnknownError, ExpressionError, NotCacheableError
+            As for `payload.describe`.
+        """
+        made = assemble_manifest(self.bound.identity, self.parts, inputs, self.private, value_of)
+        return ResolvedDigest(manifest.digest(made))
+
+
+class OpenSwitch(NamedTuple):
+    """A switch whose selector takes a run to know."""
+
+    name: str
+    selector: Payload
+    inputs: tuple[int, ...]
+    """The steps that the selector numbers."""
 
 
 @dataclass
@@ -114,6 +114,8 @@ class Program:
     """Values of inline nodes that were evaluated while compiling."""
     outputs: tuple[str, ...]
     name: str = ""
+    open: tuple[OpenSwitch, ...] = ()
+    """Switches that have to be decided before the outputs are known."""
 
     @property
     def targets(self) -> tuple[int, ...]:
@@ -138,10 +140,31 @@ class Program:
             if step.private:  # and so is all that is made from it
                 private = manifest.private_item(step.node, nonce)
                 inputs = [reference(steps[source].planned) for source in step.inputs]
-                made = assemble_manifest(step.bound.identity, step.parts, inputs, private)
+                made = assemble_manifest(step.bound.identity, step.parts, inputs, private, None)
                 planned = PlannedDigest(manifest.digest(made))
                 steps[index] = replace(step, planned=planned, private=private)
         return replace(self, steps=steps)
+
+    def selectors(self) -> Program:
+        """Return the program of what the open switches have to know."""
+        inputs = dict.fromkeys(step for switch in self.open for step in switch.inputs)
+        return replace(self, outputs=tuple(self.steps[step].node for step in inputs), open=())
+
+    def decide(self, values: Mapping[str, Any]) -> dict[str, str]:
+        """Return the case of each open switch, given the values of the `selectors` program.
+
+        Raises
+        ------
+        ExpressionError
+            If a selector has no value, or none that names a case.
+        """
+        decisions = {}
+        for switch in self.open:
+            named = [values[self.steps[step].node] for step in switch.inputs]
+            with FixedSurroundings():
+                value = value_of_payload(switch.selector, named.__getitem__)
+            decisions[switch.name] = case_text(switch.name, value)
+        return decisions
 
     def nodes_of(self) -> dict[int, list[str]]:
         """Return the node ids behind each step."""
@@ -164,3 +187,24 @@ class Program:
 def reference(planned: PlannedDigest) -> bytes:
     """Return the placeholder of an upstream step in a planned manifest."""
     return REF_HEAD + planned
+
+
+def case_text(switch: str, value: object) -> str:
+    """Return the text that names the case of a switch for the value of its selector.
+
+    Raises
+    ------
+    ExpressionError
+        If the value has no such text.
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return "null"
+    if isinstance(value, str | int | Decimal):
+        return str(value)
+    msg = (
+        f"switch {switch!r}: the selector is of type {type(value).__name__}; it must be a str, "
+        "bool, None, int or Decimal"
+    )
+    raise ExpressionError(msg)

@@ -6,6 +6,7 @@ through plain Dask get one more task, `value-<hex>`, that unwraps the artifact h
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Any
 
 from dask._task_spec import GraphNode, Task, TaskRef
 
-from invariant_dask.core.digest import DOMAIN_SALT, sha256
+from invariant_dask.core.digest import DOMAIN_BUNDLE, DOMAIN_SALT, sha256
 from invariant_dask.core.manifest import bundle_digest
 from invariant_dask.plan.plan import Decision, Plan
 from invariant_dask.plan.program import Program, Step
@@ -57,6 +58,9 @@ class Keys:
 
 def bundle_hex(program: Program) -> str:
     """Return the hex that names all outputs together: of one output, its own planned digest."""
+    if program.open:
+        # Nothing can be asked for under this name; it only has to be that of nothing else.
+        return sha256(DOMAIN_BUNDLE + os.urandom(32)).hexdigest()
     steps = [program.steps[index] for index in program.targets]
     if len(steps) == 1:
         return steps[0].planned.hex()
@@ -189,7 +193,7 @@ def spec_of(step: Step, job: Job, *, forced: bool = False) -> Spec:
     return Spec(
         job, step.node, step.planned, step.parts, len(step.inputs),
         step.private, int(step.hints.get("retries", 0)) if step.hints else 0,
-        forced,
+        forced, step.derives,
     )  # fmt: skip
 
 

@@ -17,18 +17,20 @@ from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from invariant_dask.core import manifest as manifests
-from invariant_dask.core.decode import Slots, decode
+from invariant_dask.core.decode import decode
 from invariant_dask.core.digest import ArtifactHash, PlannedDigest, ResolvedDigest
-from invariant_dask.core.encode import Encoded, encode
+from invariant_dask.core.encode import encode
 from invariant_dask.core.files import FileContent
 from invariant_dask.errors import (
     ArtifactLostError,
+    ExpressionError,
     NotCacheableError,
     OpFailedError,
     StoreUnavailableError,
 )
 from invariant_dask.ops.surroundings import FixedSurroundings
-from invariant_dask.plan.program import BoundOp, Part, Template, assemble_manifest
+from invariant_dask.plan.payload import settled, value_of_payload
+from invariant_dask.plan.program import BoundOp, Part, assemble_manifest
 from invariant_dask.runtime.code import CodeRef, function_of
 from invariant_dask.runtime.failures import op_failed, op_returned
 from invariant_dask.runtime.flight import Flights
@@ -134,6 +136,8 @@ class Spec(NamedTuple):
     private: bytes
     retries: int
     forced: bool
+    derives: bool = False
+    """Whether parameters take values of inputs before they can be named."""
 
     @property
     def asks(self) -> bool:
@@ -180,6 +184,8 @@ def produce(
         handle = _stored(spec, store, inputs, spec.planned, found)
         if handle is not None:
             return handle
+    if spec.derives:
+        spec = _derived(spec, inputs)
     manifest = assemble_manifest(
         spec.job.code.identity, spec.parts, [handle.descriptor for handle in inputs], spec.private
     )
@@ -195,6 +201,20 @@ def produce(
         return _make(spec, store, inputs, manifest, resolved, worker)
     finally:
         _flights.give_back(flight)
+
+
+def _derived(spec: Spec, inputs: Inputs) -> Spec:
+    """Return the spec with items and expressions evaluated."""
+    inputs = [handle.loaded() for handle in inputs]
+    parts: list[Part] = []
+    for name, key, payload in spec.parts:
+        try:
+            with FixedSurroundings():
+                parts.append((name, key, settled(payload, lambda i: inputs[i].value())))
+        except (ExpressionError, NotCacheableError) as error:
+            told = ExpressionError(f"parameter {name}: {error}")
+            raise op_failed(spec.node, spec.job.code.name, spec.planned, told) from None
+    return spec._replace(parts=tuple(parts), derives=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,17 +382,9 @@ def _arguments(spec: Spec, inputs: list[Handle], store: Store) -> dict[str, Any]
             arguments[name] = decode(payload, open_file=file)
         elif type(payload) is int:
             arguments[name] = inputs[payload].value()
-        elif isinstance(payload, Encoded):
-            arguments[name] = _decode(payload.storage, payload.blobs, (), file)
         else:
-            assert isinstance(payload, Template)
-            slots = [handle.value for handle in inputs]
-            arguments[name] = _decode(payload.storage, payload.blobs, slots, file)
+            arguments[name] = value_of_payload(payload, lambda i: inputs[i].value(), file)
     return arguments
-
-
-def _decode(storage: bytes, blobs: dict[Any, bytes], slots: Slots, file: Any) -> Any:
-    return decode(storage, fetch=lambda blob, _: blobs[blob], slots=slots, open_file=file)
 
 
 def in_main_thread() -> bool:
