@@ -34,7 +34,7 @@ SIDE = {"testing": set(), "demo": {"cli"}}
 FILES = {
     "core": ["digest", "sealed", "files", "types", "encode", "decode", "manifest"],
     "graph": [
-        "expressions", "markers", "node", "composite", "model", "resolve", "values", "documents",
+        "cel_values", "cel", "cel_objects", "expressions", "markers", "node", "composite", "model", "resolve", "values", "documents",
         "foreign",
     ],
     "store": [
@@ -63,6 +63,7 @@ FENCES = {
     "fsspec": ("store/objects.py", "store/files.py"),
     "bokeh": ("runtime/dashboard.py", "view/"),
     "yaml": ("graph/documents.py", "graph/yaml_documents.py"),
+    "celpy": ("graph/expressions.py",),
     "click": ("cli/",),
     "rich": ("cli/", "view/console.py"),
     "cloudpickle": ("runtime/code.py",),
