@@ -70,6 +70,7 @@ class Driver:
         self.void: set[int] = set()
         self.lost: set[bytes] = set()
         self.handles: dict[int, Handle] = {}
+        self.slice: dict[int, Handle] = {}
         self.deaf = False
         self.losses: Counter[str] = Counter()
         self.forgotten = 0
@@ -187,12 +188,24 @@ class Driver:
             wanted=only or list(dict.fromkeys(running)), whole=not only,
             forced=self.forced, known=known,
             reports=self.progress is not None and scheduler.reports_by_event,
+            given=self.left_of_slice(),
         )  # fmt: skip
         report = self.report if self.progress is not None else None
         with _own_names(self.program):
             handles = scheduler.execute(work, report)
         if not only:
             self.handles = dict(zip(work.wanted, handles, strict=True))
+        elif handles:  # a cluster keeps them, and finds them by their keys
+            self.slice = dict(zip(only, handles, strict=True))
+
+    def left_of_slice(self) -> dict[int, Handle]:
+        """Return what the slice made and the store does not keep, once.
+
+        Not if something that it was made from runs again: that may come out differently now.
+        """
+        made, self.slice = self.slice, {}
+        run, steps = set(self.plan.run) if made else set(), self.program.steps
+        return {i: h for i, h in made.items() if i in run and run.isdisjoint(steps[i].needs)}
 
     def report(self, digest: str, outcome: Outcome, run: str | None = None) -> None:
         if run is not None and run != self.run.id:

@@ -12,10 +12,16 @@ class Flights:
 
     Made once in a process. Re-entrant, because remaking a lost artifact may need one that the same
     thread is making.
+
+    Notes
+    -----
+    Whoever takes a place brings a lock that is held until the work is done. The others wait for
+    the lock: `with` lets go of it even if Ctrl-C comes at the worst moment, when a place can stay
+    behind. The next one who comes by clears that away.
     """
 
     def __init__(self) -> None:
-        self._held: dict[Hashable, tuple[int, int]] = {}  # by which thread, how often
+        self._held: dict[Hashable, tuple[int, threading.Lock]] = {}  # by which thread, until when
         self._renew()
         os.register_at_fork(after_in_child=self._renew)
 
@@ -24,34 +30,30 @@ class Flights:
         me = threading.get_ident()
         self._held = {key: held for key, held in self._held.items() if held[0] == me}
         self._lock = threading.Lock()
-        self._freed = threading.Condition(self._lock)
-        self._waiting = 0
 
-    def take(self, key: Hashable) -> None:
-        """Take the place of `key`, when whoever has it gives it back."""
+    def take(self, key: Hashable, working: threading.Lock) -> bool:
+        """Take the place of `key`, when whoever has it is done; False if this thread has it.
+
+        Parameters
+        ----------
+        key
+            What is to be made.
+        working
+            A new lock, which the caller holds until the place is given back.
+        """
         me = threading.get_ident()
-        mine = me, 1
-        if self._held.setdefault(key, mine) is mine:  # one step, also for other threads
-            return
-        with self._lock:
-            # Counted before looking again: whoever gives the place back looks at the count after.
-            self._waiting += 1
-            try:
-                while (held := self._held.setdefault(key, mine)) is not mine:
-                    if held[0] == me:
-                        self._held[key] = (me, held[1] + 1)
-                        return
-                    self._freed.wait()
-            finally:
-                self._waiting -= 1
+        mine = me, working
+        # One step, also for other threads.
+        while (held := self._held.setdefault(key, mine)) is not mine:
+            if held[0] == me and held[1].locked():
+                return False
+            with held[1]:
+                pass
+            with self._lock:
+                if self._held.get(key) is held:
+                    del self._held[key]  # its holder was interrupted
+        return True
 
     def give_back(self, key: Hashable) -> None:
-        """Let the next one have the place."""
-        me, count = self._held[key]  # nobody else touches the place of its holder
-        if count > 1:
-            self._held[key] = (me, count - 1)
-            return
+        """Let the next one have the place; nobody else touches it while the lock is held."""
         del self._held[key]
-        if self._waiting:
-            with self._lock:
-                self._freed.notify_all()

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from dask._task_spec import GraphNode, Task, TaskRef
+from dask._task_spec import DataNode, GraphNode, Task, TaskRef
 
 from invariant_dask.core.digest import DOMAIN_BUNDLE, DOMAIN_SALT, sha256
 from invariant_dask.core.manifest import bundle_digest
 from invariant_dask.plan.plan import Decision, Plan
 from invariant_dask.plan.program import Program, Step
 from invariant_dask.runtime import code, collector
+from invariant_dask.runtime.handle import Handle
 from invariant_dask.runtime.produce import Job, Jobs, RunInfo, Spec
 from invariant_dask.runtime.task import ByGraph, load_node, run_node, unwrap, unwrap_all
 
@@ -127,6 +128,8 @@ class Work:
     """Whether tasks announce their outcome."""
     whole: bool = True
     """Whether this is all that the plan has to run. If not, nothing need be brought back."""
+    given: dict[int, Handle] = field(default_factory=dict)
+    """Handles of steps that ran before in this run, to be taken over by whoever does the rest."""
 
     @property
     def wanted_keys(self) -> list[str]:
@@ -136,7 +139,7 @@ class Work:
     def running(self) -> list[int]:
         """Return the steps that run, in topological order."""
         plan = self.plan
-        run = plan.run
+        run = [index for index in plan.run if index not in self.given]
         if self.whole:
             return run
         needed = set(self.wanted)
@@ -170,6 +173,9 @@ class Work:
             done.add(index)
             key = keys.of(index)
             if key in self.known:
+                continue
+            if index in self.given:
+                graph[key] = DataNode(key, self.given[index])
                 continue
             step = plan.program.steps[index]
             if plan.decisions[index] is Decision.REUSE:

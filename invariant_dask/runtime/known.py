@@ -1,7 +1,8 @@
 """What a run knows to be stored or not, so that it need not ask the store for each step.
 
 The stored records of the ops that matter are read in one go, if they are few. A resolved digest
-that is not among them is not stored, until somebody else writes.
+that is not among them is not stored, until somebody else writes; one that is among them is
+stored, until something is removed.
 """
 
 from __future__ import annotations
@@ -32,33 +33,45 @@ class Known:
     steps
         The steps that may ask.
     store
-        Where to look. What other threads of this process publish is noticed at once.
+        Where to look. What other threads of this process publish or remove is noticed at once.
     """
 
     def __init__(self, program: Program, steps: Iterable[int], store: Store) -> None:
         self.store = store
+        self.ops = Counter(program.steps[index].bound.op.name for index in steps)
         self.own = 0
         self.mine: set[bytes] = set()
-        self.rows: dict[bytes, bytes] = {}
         self.missed: set[bytes] = set()
         """Planned digests that were looked up in vain before."""
-        self.complete = False
-        self.accept()
+        self.read()
+
+    def read(self) -> None:
+        """Read what is stored now."""
+        # The marks first: what changes while we read must be noticed.
+        self.since = time.monotonic()
+        self.puts = self.store.puts - self.own
+        self.removals = self.store.removals
+        self.generation = self.store.generation()
+        self.complete = self.generation is not None
+        self.rows: dict[bytes, bytes] = {}
         if self.generation is None:
             return
-        self.complete = True
-        ops = Counter(program.steps[index].bound.op.name for index in steps)
-        for op, count in ops.items():
+        for op, count in self.ops.items():
             limit = min(_PER_STEP * count + _AT_LEAST, _MOST)
-            rows = store.rows_of(op, limit)
+            rows = self.store.rows_of(op, limit)
             self.rows.update(rows)
             self.complete &= len(rows) < limit
 
     def accept(self) -> None:
-        """Take what was published until now as known; what is new among it is not found here."""
-        self.since = time.monotonic()
-        self.puts = self.store.puts - self.own
-        self.generation = self.store.generation()
+        """Take what was published until now as known; what is new among it is not found here.
+
+        What others may have removed is not believed any longer: all is read again then.
+        """
+        now, puts = time.monotonic(), self.store.puts - self.own
+        if self.store.removals != self.removals or self.store.generation() != self.generation:
+            self.read()
+        else:
+            self.since, self.puts = now, puts
 
     def made(self, resolved: bytes) -> None:
         """Take note that this run published an artifact."""
@@ -71,6 +84,8 @@ class Known:
             return self.ask(resolved)
         data = self.rows.get(resolved)
         if data is not None:
+            if self.store.removals != self.removals:
+                return self.ask(resolved)  # what was absent still is
             return self.store.found_in(resolved, data)
         return None if self.complete else self.ask(resolved)
 

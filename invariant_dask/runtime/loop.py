@@ -8,16 +8,20 @@ the interpreter's lock.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 
 from invariant_dask.runtime.code import local_reference
-from invariant_dask.runtime.graph import Work, running_after, spec_of
+from invariant_dask.runtime.graph import Work, spec_of
 from invariant_dask.runtime.handle import Handle, Outcome, Report
 from invariant_dask.runtime.known import Known
 from invariant_dask.runtime.produce import Jobs, produce
 from invariant_dask.store.base import Store
+
+logger = logging.getLogger("invariant_dask.runtime")
 
 _LOOK_EVERY = (0.001, 0.005)
 _LONG = 0.0005
@@ -46,15 +50,17 @@ def run_here(work: Work, store: Store, report: Report | None, threads: int = 1) 
         If a stored input is gone.
     """
     loop = _Loop(work, store, report)
+    crew = _Crew(loop, threads - 1)
     with store.grouping():
-        crew = _Crew(loop, threads - 1) if threads > 1 else None
         try:
+            if crew.most:
+                crew.start(crew.watch)
             loop.work_here()
+            return [loop.handles[index] for index in work.wanted]
         finally:
-            loop.ended = True
-            if crew is not None:
-                crew.dismiss()
-    return [loop.handles[index] for index in work.wanted]
+            loop.ended = True  # before anything that Ctrl-C can come between
+            crew.dismiss()
+            loop.end()
 
 
 class _Loop:
@@ -71,7 +77,7 @@ class _Loop:
         self.moved = time.monotonic()
         self.ended = False
         self.error: BaseException | None = None
-        self.handles: dict[int, Handle] = {}
+        self.handles = work.given
         self._wire()
         self.known = Known(work.plan.program, self.waiting, store)
 
@@ -85,9 +91,7 @@ class _Loop:
             step = self.steps[index]
             for source in step.inputs:
                 self.uses[source] = self.uses.get(source, 0) + 1
-            needs = [source for source in step.inputs if source in self.users]
-            if step.after:
-                needs += running_after(self.work.plan, step)
+            needs = [source for source in step.needs if source in self.users]
             for source in needs:
                 self.users[source].append(index)
             self.waiting[index] = len(needs)
@@ -107,6 +111,12 @@ class _Loop:
                 self.idle = False
             if self.error is not None:
                 raise self.error
+
+    def end(self) -> None:
+        """Let go of everything: an error that is raised holds this object by its traceback."""
+        with self.lock:
+            self.handles.clear()
+            self.error = None
 
     def take(self) -> int | None:
         """Return the first step that is ready, or None if none is."""
@@ -134,10 +144,13 @@ class _Loop:
                     self.report(handle.planned.hex(), handle.outcome)
         except BaseException as error:  # noqa: BLE001  raised again where the run was asked for
             with self.lock:
-                self.error = self.error or error
+                if not self.ended:
+                    self.error = self.error or error
                 self.changed.notify_all()
             return None
         with self.lock:
+            if self.ended:
+                return None
             self.left -= 1
             if handle.outcome.kind == "ran" and handle.record is not None:
                 self.known.made(handle.record.resolved)
@@ -179,10 +192,16 @@ class _Crew:
         self.most = most
         self.helpers = 0
         self.dismissed = threading.Event()
-        self.start(self.watch)
 
-    def start(self, what: object) -> None:
-        threading.Thread(target=what, name="invariant-dask-worker", daemon=True).start()  # type: ignore[arg-type]
+    def start(self, what: Callable[[], None]) -> bool:
+        """Start a thread; return False if there can be no more: the others do its work."""
+        thread = threading.Thread(target=what, name="invariant-dask-worker", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            logger.warning("steps run in fewer threads than allowed: %s", error)
+            return False
+        return True
 
     def dismiss(self) -> None:
         self.dismissed.set()
@@ -191,13 +210,14 @@ class _Crew:
         """Send a helper when everybody is busy with something long and more is ready."""
         least, longest = _LOOK_EVERY
         pause = least
-        while not self.dismissed.wait(pause):
-            loop = self.loop
+        loop = self.loop
+        while not (self.dismissed.wait(pause) or loop.ended):
             stuck = time.monotonic() - loop.moved >= _LONG
             if loop.ready and stuck and self.helpers < self.most:
                 with loop.lock:
                     self.helpers += 1
-                self.start(self.help)
+                if not self.start(self.help):
+                    return
             pause = least if stuck else min(2 * pause, longest)
 
     def help(self) -> None:

@@ -191,16 +191,19 @@ def produce(
     )
     resolved = ResolvedDigest(manifests.digest(manifest))
     flight = spec.job.info.store.token, resolved
-    _flights.take(flight)
-    try:
-        if spec.asks:
-            found = find(resolved) if find else store.lookup([resolved]).get(resolved)
-            handle = _stored(spec, store, inputs, resolved, found)
-            if handle is not None:
-                return handle
-        return _make(spec, store, inputs, manifest, resolved, worker)
-    finally:
-        _flights.give_back(flight)
+    working = threading.Lock()
+    with working:
+        taken = _flights.take(flight, working)
+        try:
+            if spec.asks:
+                found = find(resolved) if find else store.lookup([resolved]).get(resolved)
+                handle = _stored(spec, store, inputs, resolved, found)
+                if handle is not None:
+                    return handle
+            return _make(spec, store, inputs, manifest, resolved, worker)
+        finally:
+            if taken:
+                _flights.give_back(flight)
 
 
 def _derived(spec: Spec, inputs: Inputs) -> Spec:
@@ -368,8 +371,11 @@ def _attempt(
         else:
             return result, time.perf_counter_ns() - start, attempt
     assert failed is not None
-    # Outside of the handler: a context that cannot be pickled must not come along.
-    raise failed from failed.__cause__
+    try:
+        # Outside of the handler: a context that cannot be pickled must not come along.
+        raise failed from failed.__cause__
+    finally:
+        del failed  # its traceback holds this frame, and all that the op was given
 
 
 def _arguments(spec: Spec, inputs: list[Handle], store: Store) -> dict[str, Any]:

@@ -6,8 +6,10 @@ distributed client. Both return handles.
 
 from __future__ import annotations
 
+import logging
 import sys
 import uuid
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,11 +26,15 @@ from invariant_dask.runtime.graph import Work
 from invariant_dask.runtime.handle import Handle, Report
 from invariant_dask.runtime.loop import run_here
 from invariant_dask.runtime.task import settle
+from invariant_dask.store.opening import StoreRef
 
 if TYPE_CHECKING:
     from distributed import Client
 
     from invariant_dask.store.base import Store
+
+
+logger = logging.getLogger("invariant_dask.runtime")
 
 
 class Scheduler(Protocol):
@@ -169,7 +175,10 @@ class ClusterScheduler:
         futures: list[Any] = []
         quiet = {"distributed.admin.large-graph-warning-threshold": "1GiB"}
         try:
-            with listening(self.client, report), dask.config.set(quiet), _annotated(work.hints):
+            with (
+                _settled(self.client, work.info.store), listening(self.client, report),
+                dask.config.set(quiet), _annotated(work.hints),
+            ):  # fmt: skip
                 futures = self.client.get(expr, work.wanted_keys, sync=False)
                 if not work.whole:
                     # Kept until the end of the run: what follows uses them where they are.
@@ -190,8 +199,6 @@ class ClusterScheduler:
             raise SchedulerError(msg) from error
         finally:
             # A future left alive would pin the key in this client's eyes as cancelled.
-            # Until then, what tasks published may be seen by their own worker only.
-            self.client.run(settle, work.info.store, on_error="ignore")
             if work.whole:
                 self._release(futures)
 
@@ -214,6 +221,42 @@ class ClusterScheduler:
         self._release(self._kept)
         if self.owned:
             self.client.close()
+
+
+@contextmanager
+def _settled(client: Client, store: StoreRef) -> Iterator[None]:
+    """Have workers commit what tasks of a block published: others may not see it until then.
+
+    If that fails, the values of the block are right all the same, so it is a warning; and if the
+    block itself fails, that is what the user must hear about.
+    """
+    try:
+        yield
+    except BaseException:
+        trouble = _settle(client, store)
+        if trouble:
+            logger.warning("%s", trouble)
+        raise
+    trouble = _settle(client, store)
+    if trouble:
+        warnings.warn(trouble, stacklevel=2)
+
+
+def _settle(client: Client, store: StoreRef) -> str:
+    """Have workers commit, and say what came in the way."""
+    reasons: dict[str, object] = {}
+    if client.status != "running":  # asking would wait for a scheduler that may be gone
+        reasons = {store.url: "the connection to the scheduler is lost"}
+    else:
+        try:
+            answers = client.run(settle, store, on_error="return")
+            reasons = {worker: answer for worker, answer in answers.items() if answer is not None}
+        except Exception as error:  # noqa: BLE001  Dask says in many ways that nobody answers
+            reasons = {store.url: error}
+    if not reasons:
+        return ""
+    where, reason = min(reasons.items())
+    return f"the latest results may not be stored, and may run again next time: {where}: {reason}"
 
 
 def _killed(work: Work, key: str, text: str) -> Exception:

@@ -53,6 +53,7 @@ class Backend(ABC):
     def __init__(self) -> None:
         self._counts = _no_counts()
         self._counts_lock = threading.Lock()
+        self._removals = 0
         _backends.add(self)
 
     @property
@@ -159,9 +160,16 @@ class Backend(ABC):
         """How many artifacts were published; another number means that there are new ones."""
         return self._counts["puts"]
 
+    @property
+    def removals(self) -> int:
+        """A number that changes whenever this object removed entries, for whatever reason."""
+        with self._counts_lock:
+            return self._removals + self._counts["evicted"] + self._counts["quarantined"]
+
     def reset_stats(self) -> None:
         """Count from zero again."""
         with self._counts_lock:
+            self._removals += self._counts["evicted"] + self._counts["quarantined"]
             self._counts = _no_counts()
 
     def _count(self, **more: int) -> None:

@@ -380,11 +380,15 @@ class Store(Backend):
             planned digest forgets the record that it points to as well.
         """
         if isinstance(what, str) and not names_digest(what):
-            return self._delete_op(what)
-        digest = parse_digest(what)
-        entry = self._parse(self._read_entries([digest])).get(digest)
-        target = [entry.resolved] if type(entry) is PlannedEntry else []
-        return self._delete_entries([digest, *target])
+            removed = self._delete_op(what)
+        else:
+            digest = parse_digest(what)
+            entry = self._parse(self._read_entries([digest])).get(digest)
+            target = [entry.resolved] if type(entry) is PlannedEntry else []
+            removed = self._delete_entries([digest, *target])
+        with self._counts_lock:
+            self._removals += 1  # afterwards: whoever sees the number finds nothing any more
+        return removed
 
     def _set_entry_aside(self, digest: bytes, data: bytes, error: IntegrityError) -> None:
         logger.warning("%s: an entry is damaged and set aside: %s", self.url, error)

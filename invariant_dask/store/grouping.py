@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from queue import Empty, SimpleQueue
 from weakref import WeakMethod
 
 from invariant_dask.errors import StoreError
@@ -24,6 +25,7 @@ WINDOW = 0.008
 """How long, in seconds, an entry waits for others."""
 
 _RETRY = 1.0
+_SOME, _END = "some", "end"
 
 logger = logging.getLogger("invariant_dask.store")
 
@@ -62,8 +64,8 @@ class GroupCommit:
         """Let entries wait for the length of a block; at its end all are committed."""
         user = object()
         with self._lock:
-            if self._watcher is None:
-                self._watcher = _started(_Watcher(self._commit_due))
+            if self._watcher is None and (watcher := _Watcher(self._commit_due)).begin():
+                self._watcher = watcher
             if self._watcher is not None:
                 self._users.add(user)
         try:
@@ -84,7 +86,7 @@ class GroupCommit:
                 return False
             if not self._waiting:
                 self._since = now
-                self._watcher.some.set()
+                self._watcher.inbox.put(_SOME)
             for row in rows:
                 self._waiting[row.digest] = row
             due = now - min(self._since, self._added) >= WINDOW
@@ -106,8 +108,6 @@ class GroupCommit:
         with self._writing_lock:
             with self._lock:
                 self._writing, self._waiting = self._waiting, {}
-                if self._watcher is not None:
-                    self._watcher.some.clear()
             if not self._writing:
                 return
             try:
@@ -123,14 +123,16 @@ class GroupCommit:
                 with self._lock:
                     self._waiting = {**self._writing, **self._waiting}
                     if self._watcher is not None:
-                        self._watcher.some.set()
+                        self._watcher.inbox.put(_SOME)
                 raise
             finally:
                 with self._lock:
                     self._writing = {}
 
-    def _commit_due(self) -> float:
-        """Commit what has waited long enough; return how long to wait before asking again."""
+    def _commit_due(self) -> float | None:
+        """Commit what has waited long enough; return when to come again, None if nothing waits."""
+        if not self._waiting:
+            return None
         left = self._since + WINDOW - time.monotonic()
         if left > 0:
             return left
@@ -139,7 +141,7 @@ class GroupCommit:
         except Exception:
             logger.exception("%s: entries could not be committed; trying again", self._name)
             return _RETRY
-        return WINDOW
+        return WINDOW if self._waiting else None
 
     def _stop(self) -> None:
         with self._lock:
@@ -153,32 +155,40 @@ class GroupCommit:
 
 
 class _Watcher(threading.Thread):
-    """Commits what waits while nobody adds anything."""
+    """Commits what waits while nobody adds anything.
 
-    def __init__(self, commit_due: Callable[[], float]) -> None:
+    It is told by a queue: an interrupt in an Event may leave that locked for ever.
+    """
+
+    def __init__(self, commit_due: Callable[[], float | None]) -> None:
         super().__init__(name="invariant-dask-commit", daemon=True)
-        self.some = threading.Event()
-        """Set while entries wait; the group does so only while this is its watcher."""
-        self._ended = threading.Event()
+        self.inbox: SimpleQueue[str] = SimpleQueue()
         self._commit_due = commit_due
 
     def run(self) -> None:
-        pause = WINDOW
-        while self.some.wait() and not self._ended.wait(pause):
+        pause: float | None = None
+        while True:
+            try:
+                message = self.inbox.get(timeout=pause)
+            except Empty:
+                message = ""
+            if message == _END:
+                return
             pause = self._commit_due()
+
+    def begin(self) -> bool:
+        """Start; False if there can be no more threads, as when the interpreter is about to end."""
+        try:
+            self.start()
+        except RuntimeError as error:
+            logger.debug("entries are committed one by one: %s", error)
+            return False
+        except BaseException:
+            self.inbox.put(_END)
+            raise
+        return True
 
     def end(self) -> None:
         """Make it end, and wait until it has."""
-        self._ended.set()
-        self.some.set()
+        self.inbox.put(_END)
         self.join()
-
-
-def _started(watcher: _Watcher) -> _Watcher | None:
-    try:
-        watcher.start()
-    except RuntimeError as error:
-        # No more threads, or the interpreter is about to end: then nothing waits.
-        logger.debug("entries are committed one by one: %s", error)
-        return None
-    return watcher

@@ -240,6 +240,14 @@ class MemoryStore(Store):
     def generation(self) -> int | None:
         return 0
 
+    @property
+    def removals(self) -> int:
+        """As for all stores; what is too old by now counts."""
+        if self._ttl is not None:
+            with self._lock:
+                self._expire()
+        return super().removals
+
     def _recent(self, op: str, limit: int) -> list[tuple[bytes, bytes]]:
         with self._lock:
             self._expire()

@@ -758,9 +758,11 @@ def test_what_cannot_be_seen_is_listed(tmp_path: Path) -> None:
 # --- what it refuses -----------------------------------------------------------------------------
 
 REFUSED = {
-    "an open file": ("N = open(__file__)\ndef shade(x): return N", "shade -> N"),
+    "a file object": ("N = open(__file__)\nN.close()\ndef shade(x): return N", "shade -> N"),
     "a lock": ("import threading\nN = threading.Lock()\ndef shade(x): return N", "shade -> N"),
-    "a socket": ("import socket\nN = socket.socket()\ndef shade(x): return N", "shade -> N"),
+    "a socket": (
+        "import socket\nN = socket.socket()\nN.close()\ndef shade(x): return N", "shade -> N",
+    ),
     "a generator": ("N = (i for i in [1])\ndef shade(x): return N", "shade -> N"),
     "an iterator": ("N = iter([1])\ndef shade(x): return N", "shade -> N"),
     "a thread": ("import threading\nN = threading.Thread()\ndef shade(x): return N", "shade -> N"),

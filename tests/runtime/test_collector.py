@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
 import threading
 
 import pytest
@@ -47,3 +49,58 @@ def test_collection_that_was_off_stays_off() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def in_child(check) -> int:
+    """Return the exit status of a forked child that runs `check`: 0 if that returns True."""
+    child = os.fork()
+    if child == 0:
+        try:
+            signal.alarm(20)  # rather than outlive the test
+            os._exit(0 if check() else 1)
+        finally:
+            os._exit(2)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def paused_once() -> bool:
+    with collector.paused():
+        off = not gc.isenabled()
+    return off and gc.isenabled()
+
+
+def test_forked_child_collects_though_another_thread_of_its_parent_paused() -> None:
+    inside, leave = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with collector.paused():
+            inside.set()
+            leave.wait(30)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert inside.wait(10)
+    try:
+        assert in_child(gc.isenabled) == 0
+        assert in_child(paused_once) == 0
+    finally:
+        leave.set()
+        thread.join(10)
+
+
+def test_child_forked_inside_a_pause_collects_when_the_pause_ends() -> None:
+    with collector.paused():
+        child = os.fork()
+        if child == 0:
+            try:
+                assert not gc.isenabled()
+            except BaseException:
+                os._exit(1)
+    if child == 0:
+        os._exit(0 if gc.isenabled() and paused_once() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_forked_child_does_not_wait_for_a_thread_of_its_parent() -> None:
+    with collector._lock:
+        assert in_child(paused_once) == 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import dask
@@ -13,6 +15,7 @@ import pytest
 from dask.callbacks import Callback
 
 from invariant_dask import DiskStore, Graph, MemoryStore, OpRegistry, compile, ref
+from invariant_dask.errors import OpFailedError
 from invariant_dask.runtime.known import Known
 
 
@@ -105,6 +108,71 @@ def test_what_succeeded_before_a_failure_is_stored(registry, scheduler, tmp_path
     with pytest.raises(Exception, match="bad"):
         compiled.compute(scheduler=scheduler)
     assert DiskStore(tmp_path / "s").get(compiled.digests["fine"]) == 1
+
+
+@pytest.mark.parametrize("scheduler", ["sync", "threads"])
+def test_failed_run_lets_go_of_its_artifacts_with_its_error(registry, scheduler) -> None:
+    """Without the garbage collector: artifacts are large, and it looks at the number of objects."""
+    registry.register("here:large", lambda n: b"x" * n, version="1")
+    registry.register("here:bad", lambda x: 1 // 0, version="1")
+    g = Graph()
+    g.add("bad", "here:bad", x=g.add("large", "here:large", n=100_000))
+    compiled = compile(g, store=MemoryStore(max_bytes=10_000), registry=registry)
+    gc.collect()
+    gc.disable()
+    try:
+        try:
+            compiled.compute(scheduler=scheduler)
+        except OpFailedError as error:
+            failed = weakref.ref(error)
+        assert failed() is None
+    finally:
+        gc.enable()
+
+
+def test_run_goes_on_where_no_thread_can_be_started(registry, monkeypatch, caplog) -> None:
+    start = threading.Thread.start
+    left = 1
+
+    def start_if_possible(thread):
+        nonlocal left
+        if thread.name == "invariant-dask-worker":
+            if not left:
+                raise RuntimeError("can't start new thread")
+            left -= 1
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_if_possible)
+    registry.register("here:refused", lambda n: refused.wait(20) * 0 + n, version="1")
+    g = Graph()
+    for n in range(3):
+        g.add(f"n{n}", "here:refused", n=n)
+    refused = threading.Event()
+    monkeypatch.setattr("invariant_dask.runtime.loop.logger.warning", lambda *_: refused.set())
+    expected = {"n0": 0, "n1": 1, "n2": 2}
+    # First there is one who looks whether help is needed, but no help; then not even that.
+    for _ in range(2):
+        compiled = compile(g, store=MemoryStore(), registry=registry)
+        assert compiled.compute(scheduler="threads", num_workers=3) == expected
+        assert refused.is_set()
+        refused.clear()
+
+
+def test_ctrl_c_while_threads_are_started_leaves_none_behind(registry, monkeypatch) -> None:
+    start, started = threading.Thread.start, []
+
+    def start_and_interrupt(thread):
+        start(thread)
+        if thread.name == "invariant-dask-worker":
+            started.append(thread)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", start_and_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        program_of(registry, MemoryStore()).compute(scheduler="threads", num_workers=2)
+    assert len(started) == 1
+    started[0].join(20)
+    assert not started[0].is_alive()
 
 
 def test_callbacks_of_dask_see_its_scheduler_at_work() -> None:
