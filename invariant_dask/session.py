@@ -17,7 +17,7 @@ from typing import Any
 
 from dask.delayed import Delayed
 
-from invariant_dask.core.digest import parse_hex
+from invariant_dask.core.digest import PlannedDigest, parse_hex
 from invariant_dask.core.manifest import NONCE_SIZE
 from invariant_dask.core.sealed import SealedDict
 from invariant_dask.errors import ArtifactLostError, GraphError, OutputsError
@@ -30,7 +30,7 @@ from invariant_dask.plan.plan import Plan
 from invariant_dask.plan.program import Program
 from invariant_dask.runtime import code, collector, graph, planner
 from invariant_dask.runtime.driver import Driver, Progress, writer
-from invariant_dask.runtime.handle import Outcome, decode_artifact
+from invariant_dask.runtime.handle import Handle, Outcome, decode_artifact
 from invariant_dask.runtime.produce import RunInfo
 from invariant_dask.runtime.run import Run
 from invariant_dask.runtime.schedulers import scheduler_for
@@ -314,17 +314,17 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         program = self.program.renewed(nonce) if self.program.has_private else self.program
         run = Run(uuid.uuid4().hex, program, time.time_ns())
         decisions: dict[str, str] = {}
-        done: set[bytes] = set()
+        made: dict[PlannedDigest, Handle] = {}
         while program.open:
             assert self._grow is not None
-            run.program = program.selectors()
-            self._drive(run, names, done, scheduler, options, progress)
+            run.program = program.selectors(forced_steps(program, names))
+            self._drive(run, names, made, scheduler, options, progress)
             decisions |= program.decide(run.values)
             program = self._grow(nonce=nonce, decisions=decisions)
             run.values, run.plans = {}, []
         check_known(program, names)
         run.program = program
-        self._drive(run, names, done, scheduler, options, progress)
+        self._drive(run, names, made, scheduler, options, progress)
         run.seconds = (time.time_ns() - run.started) / 1e9
         return run
 
@@ -332,18 +332,24 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         self,
         run: Run,
         rerun: Collection[str],
-        done: set[bytes],
+        made: dict[PlannedDigest, Handle],
         scheduler: Any,
         options: dict[str, Any],
         progress: Progress | None,
     ) -> None:
-        forced = forced_steps(run.program, rerun, done)
-        driver = Driver(self.store, run, forced, progress)
+        """Run one program of a run; what it makes is used by the next one of the same run."""
+        steps = run.program.steps
+        again = forced_steps(run.program, rerun)
+        done = {index for index in again if steps[index].planned in made}
+        driver = Driver(self.store, run, again - done, progress)
+        # What is made from these is stored as it came out some other time.
+        driver.void |= done
         driver.start()
+        driver.take_over(made)
         if not driver.finished:
             with scheduler_for(scheduler, options) as chosen:
                 driver.finish(chosen)
-        done.update(run.program.steps[index].planned for index in forced)
+        made.update((steps[index].planned, handle) for index, handle in driver.handles.items())
 
 
 def checked_names(rerun: Iterable[str]) -> list[str]:
@@ -360,14 +366,12 @@ def check_known(program: Program, names: Iterable[str]) -> None:
             raise OutputsError(f"rerun names {name!r}, which is not among the active nodes")
 
 
-def forced_steps(
-    program: Program, rerun: Iterable[str], done: Collection[bytes] = ()
-) -> frozenset[int]:
+def forced_steps(program: Program, rerun: Iterable[str]) -> frozenset[int]:
     """Return the steps to run whatever is stored: those asked for, and volatile ones."""
     steps = program.steps
     forced = {program.index[name] for name in rerun if name in program.index}
     forced |= {index for index, step in enumerate(steps) if step.volatile}
-    return frozenset(index for index in forced if steps[index].planned not in done)
+    return frozenset(forced)
 
 
 def _ignore(_plan: Plan, _digest: str, _outcome: Outcome) -> None:

@@ -51,7 +51,8 @@ class SubGraphNode:
     ) -> None:
         what = "a subgraph"
         params = {} if params is None else params
-        if not isinstance(params, dict) or not all(type(name) is str for name in params):
+        given: object = params
+        if not isinstance(given, dict) or not all(type(name) is str for name in given):
             msg = f"the params of {what} must be a dict with str keys, not {params!r:.80}"
             raise GraphError(msg)
         self.graph = dict(_checked_vertices(graph))
@@ -61,7 +62,7 @@ class SubGraphNode:
             raise GraphError(msg)
         self.params = params
         self.output = output
-        self.refs = find_refs(params)
+        self.refs, _ = find_refs(params)
         self.deps = self.refs if deps is None else check_deps(what, deps, self.refs)
 
     def __eq__(self, other: object) -> bool:
@@ -127,7 +128,7 @@ class SwitchNode:
         self.selector = selector
         self.cases = dict(cases)
         self.default = default
-        self.refs = find_refs({"selector": selector})
+        self.refs, _ = find_refs({"selector": selector})
         self.deps = self.refs if deps is None else check_deps("a switch", deps, self.refs)
 
     @property
@@ -150,7 +151,7 @@ Vertex: TypeAlias = "Node | SubGraphNode | SwitchNode"
 
 
 def _checked_vertices(graph: object) -> Mapping[str, Vertex]:
-    if not isinstance(graph, Mapping) or not graph:
+    if not (isinstance(graph, Mapping) and graph):
         msg = f"the graph of a subgraph is a mapping of ids to vertices, not {graph!r:.80}"
         raise GraphError(msg)
     for vertex_id, vertex in graph.items():

@@ -111,30 +111,24 @@ def cel(expr: str) -> Cel:
 _CONTAINERS = (list, tuple, dict, SealedList, SealedDict)
 
 
-def find_refs(params: dict[str, Any]) -> tuple[str, ...]:
-    """Return the names that markers in `params` refer to, sorted."""
+def find_refs(params: dict[str, Any]) -> tuple[tuple[str, ...], bool]:
+    """Return the names that markers refer to, sorted, and whether any text has expressions."""
     names: set[str] = set()
+    texts = False
     for value in params.values():
         cls = type(value)
         if cls is Ref:
             names.add(value.name)
-        elif cls is str:
-            if "${" in value:
-                names.update(names_in(value))
-        elif cls is Cel or cls in _CONTAINERS:
-            names.update(names_in(value))
-    return tuple(sorted(names)) if len(names) > 1 else tuple(names)
-
-
-def names_in(value: Any) -> Iterator[str]:
-    """Yield the names that a value's markers refer to, some of them repeatedly."""
-    for marker in markers_in(value):
-        if isinstance(marker, Ref):
-            yield marker.name
-        elif isinstance(marker, Cel):
-            yield from marker.expression.names
-        else:
-            yield from marker.names
+        elif cls is Cel or cls in _CONTAINERS or (cls is str and "${" in value):
+            for marker in markers_in(value):
+                if isinstance(marker, Ref):
+                    names.add(marker.name)
+                elif isinstance(marker, Cel):
+                    names.update(marker.expression.names)
+                else:
+                    texts = True
+                    names.update(marker.names)
+    return (tuple(sorted(names)) if len(names) > 1 else tuple(names)), texts
 
 
 def markers_in(root: Any) -> Iterator[Ref | Cel | Text]:

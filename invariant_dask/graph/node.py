@@ -48,12 +48,14 @@ class Node:
         If a field is of the wrong kind, a hint is unknown, or a marker names an undeclared dep.
     """
 
-    __slots__ = ("cache", "deps", "hints", "op_name", "params", "refs")
+    __slots__ = ("cache", "deps", "hints", "op_name", "params", "refs", "texts")
 
     op_name: str
     params: dict[str, Any]
     deps: tuple[str, ...]
     refs: tuple[str, ...]
+    texts: bool
+    """Whether text in the parameters has expressions in it."""
     cache: Cache
     hints: dict[str, Any] | None
 
@@ -67,11 +69,12 @@ class Node:
     ) -> None:
         params = {} if params is None else params
         _check_identity(op_name, params, cache)
-        refs = find_refs(params)
+        refs, texts = find_refs(params)
         fill = object.__setattr__
         fill(self, "op_name", op_name)
         fill(self, "params", params)
         fill(self, "refs", refs)
+        fill(self, "texts", texts)
         what = f"a {op_name} node"
         fill(self, "deps", refs if deps is None else check_deps(what, deps, refs))
         fill(self, "cache", cache)

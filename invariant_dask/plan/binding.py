@@ -116,6 +116,11 @@ class Binder:
         self.files: dict[File, FileContent] = {}
         self.at: tuple[str, str, Sequence[str]] = "", "", ()
         """The node and parameter at hand, and the names that the node may refer to."""
+        self.inside: tuple[list[Payload], Blobs, Scope | None] = [], {}, None
+        """The slots and blobs of the container that is being encoded, and where that is."""
+        self.handlers: dict[type, Handler] = {
+            Ref: self.marker, Cel: self.marker, Text: self.marker, File: self.file
+        }  # fmt: skip
         self.begin()
 
     def begin(self) -> None:
@@ -130,8 +135,17 @@ class Binder:
         descriptor = descriptor_of(encoded)
         return descriptor, encoded if descriptor is encoded else Encoded(encoded, encoded, {})
 
-    def parameter(self, scope: Scope, value: object) -> tuple[bytes, Payload]:
+    def parameter(self, scope: Scope, value: object, texts: bool = True) -> tuple[bytes, Payload]:
         """Return what enters the planned manifest for a parameter, and what a worker needs.
+
+        Parameters
+        ----------
+        scope
+            Where names are looked up.
+        value
+            The parameter.
+        texts
+            Whether there may be text with expressions in it.
 
         Raises
         ------
@@ -143,18 +157,33 @@ class Binder:
             If an expression has no value.
         """
         if type(value) is Ref and not value.path:
-            return self.lower(self.named(scope, value.name))
-        value = parsed_texts(value)
+            return self.whole(scope, value.name)
+        if texts:
+            value = parsed_texts(value)
         if isinstance(value, Ref | Cel | Text):
             return self.derived(scope, value)
-        template = _Template(self, scope)
-        encoded = encode(value, template.handlers)
-        encoded.blobs.update(template.blobs)
-        if template.slots:
-            payload = Template(encoded.storage, encoded.blobs, tuple(template.slots))
-            self.derives |= is_derived(payload)
-            return descriptor_of(encoded.identity), payload
+        kept = self.inside
+        slots: list[Payload] = []
+        blobs: Blobs = {}
+        self.inside = slots, blobs, scope
+        try:
+            encoded = encode(value, self.handlers)
+        finally:
+            self.inside = kept
+        encoded.blobs.update(blobs)
+        if slots:
+            return descriptor_of(encoded.identity), Template(
+                encoded.storage, encoded.blobs, tuple(slots)
+            )
         return _known(encoded)
+
+    def whole(self, scope: Scope, name: str) -> tuple[bytes, Payload]:
+        """Return what the artifact that a marker names is for the node at hand."""
+        step = scope.values.get(name)
+        if type(step) is int and name in self.at[2]:  # nearly always, so at once
+            slots = self.slots
+            return reference(self.steps[step].planned), slots.setdefault(step, len(slots))
+        return self.lower(self.named(scope, name))
 
     def named(self, scope: Scope, name: str) -> Value:
         """Return the value that a marker names."""
@@ -230,6 +259,22 @@ class Binder:
         self.derives = True
         return placeholder(kind, source, described), payload
 
+    def marker(self, marker: Ref | Cel | Text) -> Pair:
+        """Encode a marker inside a container: a placeholder to hash, a slot to fill."""
+        slots, blobs, scope = self.inside
+        assert scope is not None
+        if isinstance(marker, Ref) and not marker.path:
+            descriptor, payload = self.whole(scope, marker.name)
+        else:
+            descriptor, payload = self.derived(scope, marker)
+        if isinstance(payload, bytes):
+            return payload, payload
+        if isinstance(payload, Encoded):
+            blobs.update(payload.blobs)
+            return payload.identity, payload.storage
+        slots.append(payload)
+        return descriptor, _SLOT + encode_int(len(slots) - 1)
+
     def evaluate(self, payload: Derived) -> Encoded:
         values: dict[str, Any] = {}
         for name, each in zip(payload.names, payload.payloads, strict=True):
@@ -262,36 +307,6 @@ class Binder:
             "was made; pass markers as parameters or in lists, tuples and dicts, not inside other "
             "objects, and make a new Node instead of changing its params"
         )
-
-
-class _Template:
-    """Encodes markers inside a container: a placeholder to hash, a slot to fill."""
-
-    def __init__(self, binder: Binder, scope: Scope) -> None:
-        self.binder = binder
-        self.scope = scope
-        self.slots: list[Payload] = []
-        self.blobs: Blobs = {}
-        self.handlers: dict[type, Handler] = {
-            Ref: self.ref, Cel: self.marker, Text: self.marker, File: binder.file
-        }  # fmt: skip
-
-    def ref(self, marker: Ref) -> Pair:
-        if marker.path:
-            return self.marker(marker)
-        return self.pair(*self.binder.lower(self.binder.named(self.scope, marker.name)))
-
-    def marker(self, marker: Ref | Cel | Text) -> Pair:
-        return self.pair(*self.binder.derived(self.scope, marker))
-
-    def pair(self, descriptor: bytes, payload: Payload) -> Pair:
-        if isinstance(payload, bytes):
-            return payload, payload
-        if isinstance(payload, Encoded):
-            self.blobs.update(payload.blobs)
-            return payload.identity, payload.storage
-        self.slots.append(payload)
-        return descriptor, _SLOT + encode_int(len(self.slots) - 1)
 
 
 def _known(encoded: Encoded) -> tuple[bytes, Payload]:

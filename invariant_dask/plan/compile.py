@@ -8,6 +8,7 @@ once per node, so it looks plain values up by exact type and leaves everything e
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -173,7 +174,7 @@ class _Compiler:
                     descriptor, payload = binder.plain(scalar(value))
                 else:
                     binder.at = scope.path + node_id, f"parameter {name}", node.refs
-                    descriptor, payload = binder.parameter(scope, value)
+                    descriptor, payload = binder.parameter(scope, value, node.texts)
             except NotCacheableError as error:
                 raise error.of(f"node {scope.path + node_id!r}, parameter {name}") from None
             except OpenError:
@@ -292,6 +293,11 @@ class _Compiler:
         if any(f"{path}{name}" in self.index for name in vertex.graph):
             msg = f"node ids that begin with {path!r} are those of the subgraph {node_id!r}"
             raise GraphError(msg)
+        # At once: a parameter that is handed down through many levels would be a deep recursion.
+        for name in vertex.params:
+            if name not in vertex.graph:
+                with suppress(OpenError, NotCacheableError):
+                    self.binder.value(inner, name)
         return _Frame(inner, walk(vertex.graph, (vertex.output,), vertex.params))
 
     def leave(self, outer: _Frame, inner: _Frame) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
@@ -145,10 +145,16 @@ class Program:
                 steps[index] = replace(step, planned=planned, private=private)
         return replace(self, steps=steps)
 
-    def selectors(self) -> Program:
-        """Return the program of what the open switches have to know."""
-        inputs = dict.fromkeys(step for switch in self.open for step in switch.inputs)
-        return replace(self, outputs=tuple(self.steps[step].node for step in inputs), open=())
+    def selectors(self, also: Collection[int] = ()) -> Program:
+        """Return the program of what the open switches have to know.
+
+        With it goes what would come out differently if it were made once more in the same run,
+        as `also` would.
+        """
+        wanted = {*also} | {step for switch in self.open for step in switch.inputs}
+        wanted.update(i for i, step in enumerate(self.steps) if step.private or step.volatile)
+        names = tuple(self.steps[step].node for step in sorted(wanted))
+        return replace(self, outputs=names, open=())
 
     def decide(self, values: Mapping[str, Any]) -> dict[str, str]:
         """Return the case of each open switch, given the values of the `selectors` program.

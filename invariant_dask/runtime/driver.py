@@ -8,11 +8,11 @@ import os
 import socket
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from invariant_dask.core.digest import parse_hex
+from invariant_dask.core.digest import PlannedDigest, parse_hex
 from invariant_dask.errors import (
     ArtifactLostError,
     InternalError,
@@ -204,8 +204,18 @@ class Driver:
         Not if something that it was made from runs again: that may come out differently now.
         """
         made, self.slice = self.slice, {}
-        run, steps = set(self.plan.run) if made else set(), self.program.steps
-        return {i: h for i, h in made.items() if i in run and run.isdisjoint(steps[i].needs)}
+        if not made:
+            return {}
+        run, steps = set(self.plan.run), self.program.steps
+        for index in sorted(run & made.keys()):
+            if run.isdisjoint(steps[index].needs):
+                run.remove(index)
+        return {i: h for i, h in made.items() if i not in run and i in self.plan.run}
+
+    def take_over(self, made: Mapping[PlannedDigest, Handle]) -> None:
+        """Use what was made before in the same run, where it has to be made."""
+        steps = self.program.steps
+        self.slice = {i: made[steps[i].planned] for i in self.plan.run if steps[i].planned in made}
 
     def report(self, digest: str, outcome: Outcome, run: str | None = None) -> None:
         if run is not None and run != self.run.id:
