@@ -94,6 +94,7 @@ def read_query(query: str) -> dict[str, Any]:
 
 def _write(value: Any) -> str:
     written = write_value(value)
+    CONTEXT.read(written)  # refuses markers
     if type(value) is str and not _is_json(value):
         return value
     return json.dumps(written, separators=(",", ":"), sort_keys=True)

@@ -13,7 +13,13 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
 from invariant_dask.graph.positions import (
-    MAX_NESTING, NESTED, Fault, Path, Place, Step, place_of,
+    MAX_NESTING,
+    NESTED,
+    Fault,
+    Path,
+    Place,
+    Step,
+    place_of,
 )  # fmt: skip
 
 _TOKEN = re.compile(

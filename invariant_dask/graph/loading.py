@@ -111,11 +111,7 @@ class Loader:
             raise Fault(f"resource is a name or a path, not {kind_of(resource)}", ("resource",))
         try:
             found = find_resource(resource, source.folder, self._max_size)
-            if found.identity in around:
-                chain = " -> ".join(f"{name}" for name in (*around, found.identity))
-                raise Fault(f"documents graft each other in a circle: {chain}")
-            if len(around) > MAX_GRAFT_DEPTH:
-                raise Fault(f"more than {MAX_GRAFT_DEPTH} documents graft each other in a row")
+            _check_chain((*around, found.identity))
             graph, output = self._load_once(found, around, source)
         except Fault as fault:
             raise fault.within("resource") from fault.__cause__
@@ -144,3 +140,10 @@ class Loader:
         if self._grafts > MAX_GRAFTS:
             raise Fault(f"documents are grafted more than {MAX_GRAFTS} times")
         return graph, output
+
+
+def _check_chain(chain: tuple[str, ...]) -> None:
+    if chain[-1] in chain[:-1]:
+        raise Fault(f"documents graft each other in a circle: {' -> '.join(chain)}")
+    if len(chain) > MAX_GRAFT_DEPTH:
+        raise Fault(f"more than {MAX_GRAFT_DEPTH} documents graft each other in a row")

@@ -95,4 +95,3 @@ def kind_of(value: object) -> str:
         "float": "a number", "str": "text", "list": "a list", "dict": "a mapping",
     }  # fmt: skip
     return names.get(type(value).__name__, type(value).__name__)
-

@@ -1,14 +1,14 @@
 """Parameters from JSON: markers and types that JSON lacks become mappings with one `$` key.
 
-    {"$ref": "x"}          the artifact of x; {"$ref": ["x", "mask", 0]} a part of it (ours)
-    {"$cel": "x + 1"}      the value of an expression
-    {"$decimal": "1.50"}   a Decimal; a plain 1.50 is read as the same
-    {"$tuple": [1, 2]}     a tuple
-    {"$literal": {...}}    a mapping that looks like one of these and is none
-    {"$icacheable": {"type": "module.Class", "payload_b64": ...}}    or "value", if it has a JSON
-                           form: a value of a registered type; nothing is imported to build it
-    {"$icacheable": {"type": "bytes", "payload_b64": ...}}           or "value": what JSON lacks
-                           (ours; names without a dot, see `literals`)
+- `{"$ref": "x"}`: the artifact of x; `{"$ref": ["x", "mask", 0]}`: a part of it (ours);
+- `{"$cel": "x + 1"}`: the value of an expression;
+- `{"$decimal": "1.50"}`: a Decimal; a plain 1.50 is read as the same;
+- `{"$tuple": [1, 2]}`: a tuple;
+- `{"$literal": {...}}`: a mapping that looks like one of these and is none;
+- `{"$icacheable": {"type": "module.Class", "payload_b64": ...}}`, or `"value"` where it has a JSON
+  form: a value of a registered type; nothing is imported to build it;
+- `{"$icacheable": {"type": "bytes", "payload_b64": ...}}`, or `"value"`: what JSON lacks (ours;
+  all names without a dot, see `literals`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from invariant_dask.errors import GraphError
 from invariant_dask.graph.expressions import parse_text
 from invariant_dask.graph.literals import LITERALS, from_base64, read_literal
 from invariant_dask.graph.markers import Cel, Ref
+from invariant_dask.graph.model import Graph
 from invariant_dask.graph.positions import MAX_NESTING, NESTED, Fault, guess, kind_of
 from invariant_dask.graph.registered import find_type, has_json
 
@@ -84,6 +85,8 @@ class ValueReader:
             return obj
         if cls is float:
             raise Fault(f'{obj!r} is not exact; write {{"$decimal": "{obj!r}"}}')
+        if cls is Graph:
+            raise Fault("!subgraph stands only as a vertex, not within a value")
         raise Fault(f"{cls.__name__} is no part of JSON")
 
     def read_dict(self, obj: dict[str, Any], depth: int, *, literal: bool = False) -> Any:
@@ -92,8 +95,7 @@ class ValueReader:
         key: Any = None
         try:
             for key, item in obj.items():
-                if not is_text(key):
-                    raise Fault(f"a key must be text with a UTF-8 form, not {key!r}", at_key=True)
+                check_key(key)
                 result[key] = self.read(item, depth + 1, literal=literal)
         except Fault as fault:
             raise fault.within(key) from None
@@ -222,8 +224,14 @@ PARAMS = ValueReader(markers=True)
 CONTEXT = ValueReader(markers=False)
 
 
+def check_key(key: object) -> None:
+    """Raise a Fault unless a mapping may have this key."""
+    if not is_text(key):
+        raise Fault(f"a key must be text with a UTF-8 form, not {key!r}", at_key=True)
+
+
 def _call(name: str, build: Any) -> Any:
     try:
         return build()
-    except Exception as error:  # noqa: BLE001  a class of somebody else's can fail in any way
+    except Exception as error:  # a class of somebody else's can fail in any way
         raise Fault(f"{name} cannot be built from this: {type(error).__name__}: {error}") from error

@@ -5,6 +5,7 @@ A source is text with a name, a format, and the folder that its grafts lie in.
 
 from __future__ import annotations
 
+import importlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,12 +107,12 @@ def find_resource(resource: str, folder: Path | None, limit: int) -> Source:
     if folder is None:
         beside = "this document is no file, so nothing lies beside it"
     try:
-        from justmyresource import get_default_registry
+        registry = importlib.import_module("justmyresource").get_default_registry()
     except ImportError:
         raise Fault(f"no document {resource!r}: {beside}, and justmyresource is absent") from None
     try:
-        content = get_default_registry().get_resource(resource)
-    except Exception as error:  # noqa: BLE001  resource packs are other people's code
+        content = registry.get_resource(resource)
+    except Exception as error:  # resource packs are other people's code
         raise Fault(f"no document {resource!r}: {beside}, and {error}") from error
     return _from_registry(resource, content, limit)
 
@@ -122,7 +123,7 @@ def _from_registry(resource: str, content: Any, limit: int) -> Source:
     format_ = _CONTENT_TYPES.get(known) or _SUFFIXES.get(Path(resource).suffix.lower())
     if format_ is None:
         raise Fault(f"{resource!r} is {declared or 'of no known type'}, not a graph document")
-    text = getattr(content, "text", None)
+    text: Any = getattr(content, "text", None)
     if not isinstance(text, str):
         text = getattr(content, "data", b"")
         encoding = getattr(content, "encoding", None) or "utf-8"

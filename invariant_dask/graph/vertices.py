@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from invariant_dask.errors import GraphError
 from invariant_dask.graph.composite import SubGraphNode, SwitchNode, Vertex, check_id
@@ -13,6 +13,8 @@ from invariant_dask.graph.model import Graph
 from invariant_dask.graph.node import HINTS, Node
 from invariant_dask.graph.positions import MAX_NESTING, NESTED, Fault, Path, guess, kind_of
 from invariant_dask.graph.read_values import PARAMS
+
+V = TypeVar("V", Node, SubGraphNode, SwitchNode)
 
 RESERVED = frozenset({"id", "namespace"})
 """Fields that have no meaning yet; a document that relied on one would be misread."""
@@ -198,7 +200,7 @@ def _read_hints(hints: Any) -> dict[str, Any]:
     return read
 
 
-def _made(obj: dict[str, Any], depth: int, make: Callable[[], Any]) -> Any:
+def _made(obj: dict[str, Any], depth: int, make: Callable[[], V]) -> V:
     try:
         return make()
     except GraphError as error:
@@ -206,7 +208,7 @@ def _made(obj: dict[str, Any], depth: int, make: Callable[[], Any]) -> Any:
 
 
 def _undeclared(obj: dict[str, Any], depth: int) -> Path:
-    """Return the way to the first marker that names what is not among the deps, if there is one."""
+    """Return the way to the first marker that names what is not among the deps, or to the hints."""
     deps = set(obj["deps"])
     place = obj.get("params", {"selector": obj.get("selector")})
     path: list[Any] = ["params"] if "params" in obj else []
@@ -221,7 +223,9 @@ def _undeclared(obj: dict[str, Any], depth: int) -> Path:
         steps = place.items() if type(place) is dict else enumerate(place)
         found = next(((step, item) for step, item in steps if names_others(item)), None)
         if found is None:
-            return tuple(path)
+            break
         path.append(found[0])
         place = found[1]
-    return tuple(path)
+    if len(path) > 1 or path == ["selector"]:
+        return tuple(path)
+    return ("hints",) if "hints" in obj else ()  # all else was checked before

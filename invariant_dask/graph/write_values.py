@@ -15,8 +15,8 @@ from invariant_dask.core.sealed import SealedDict, SealedList
 from invariant_dask.graph.literals import to_base64, write_literal
 from invariant_dask.graph.markers import Cel, Ref
 from invariant_dask.graph.positions import MAX_NESTING, NESTED, Fault
-from invariant_dask.graph.read_values import MARKERS
-from invariant_dask.graph.registered import find_type, has_json, type_name
+from invariant_dask.graph.read_values import MARKERS, check_key
+from invariant_dask.graph.registered import has_json, type_name
 
 _PLAIN = frozenset({type(None), bool, int, str})
 _CONTAINERS = frozenset({dict, list, tuple, SealedDict, SealedList})
@@ -81,8 +81,7 @@ def write_dict(value: dict[str, Any], depth: int) -> dict[str, Any]:
     key: Any = None
     try:
         for key, item in value.items():
-            if not is_text(key):
-                raise Fault(f"a key must be text with a UTF-8 form, not {key!r}", at_key=True)
+            check_key(key)
             result[key] = write_value(item, depth + 1)
     except Fault as fault:
         raise fault.within(key) from None
@@ -115,12 +114,13 @@ def _is_plain(value: Any, depth: int) -> bool:
 def _write_registered(value: Any, depth: int) -> Any:
     cls = type(value)
     binding = types.binding_of(cls)
-    name = type_name(cls)
     if binding is None:
-        cure = "; pass a Decimal" if cls is float else "; register its class with @cacheable"
-        raise Fault(f"{value!r:.60} ({cls.__name__}) has no form in a document{cure}")
-    if find_type(name) is not binding:
-        raise Fault(f"{name} cannot be found by its name; define the class at the top of a module")
+        raise Fault(f"{value!r:.60} ({cls.__name__}) has no form in a document{_cure(value)}")
+    name = type_name(cls)
+    if name is None:
+        raise Fault(
+            f"{cls.__qualname__} cannot be found by its name; define it at the top of a module"
+        )
     if has_json(cls):
         return _tagged(name, value=_plain_json(value.to_json_value(), depth))
     if binding.to_value is not None:
@@ -134,3 +134,14 @@ def _plain_json(value: Any, depth: int) -> Any:
     if not _is_plain(value, depth + 2):
         raise Fault(f"to_json_value returned what is not plain JSON: {value!r:.80}")
     return value
+
+
+def _cure(value: Any) -> str:
+    if isinstance(value, float):
+        return f"; pass Decimal({str(value)!r})"
+    if hasattr(value, "dtype"):
+        return "; read it from a File, or make it by an op"
+    plain = next((base for base in (*_CONTAINERS, bytes, *_PLAIN) if isinstance(value, base)), None)
+    if plain is not None:
+        return f"; pass a plain {plain.__name__}"
+    return "; register its class with @cacheable"

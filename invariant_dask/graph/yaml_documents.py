@@ -13,17 +13,31 @@ form (timestamps, .inf, .nan, 1:30.5), which is an error.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import yaml
 from yaml.events import (
-    AliasEvent, CollectionEndEvent, CollectionStartEvent, DocumentStartEvent, Event,
-    MappingStartEvent, ScalarEvent,
+    AliasEvent,
+    CollectionEndEvent,
+    CollectionStartEvent,
+    DocumentStartEvent,
+    Event,
+    MappingStartEvent,
+    ScalarEvent,
 )  # fmt: skip
 
 from invariant_dask.graph.literals import LITERALS
 from invariant_dask.graph.positions import (
-    MAX_NESTING, NESTED, Fault, Path, Place, Step, guess, kind_of, place_of,
+    MAX_NESTING,
+    NESTED,
+    Fault,
+    Path,
+    Place,
+    Step,
+    guess,
+    kind_of,
+    place_of,
 )  # fmt: skip
 from invariant_dask.graph.yaml_scalars import KINDS, STANDARD, kind_of_scalar, read_scalar
 
@@ -67,10 +81,8 @@ def parse(text: str, graft: Graft) -> Any:
 def locate(text: str, path: Path, *, at_key: bool = False) -> Place:
     """Return where a path leads to in a YAML text, or the closest place above it."""
     builder = _Builder(lambda _fields: {}, target=path, at_key=at_key)
-    try:
+    with suppress(Fault):  # the same one that is being placed, or one behind it
         _feed(builder, text)
-    except Fault:
-        pass  # the same one that is being placed, or one behind it
     return builder.best
 
 
@@ -131,7 +143,7 @@ class _Builder:
         try:
             self._take(event)
         except Fault as fault:
-            if fault.place is None and not fault.path:
+            if not (fault.place or fault.path or isinstance(event, CollectionEndEvent)):
                 fault.place = _place(event.start_mark)
             raise fault.within(*self._path) from fault.__cause__
 
@@ -166,11 +178,9 @@ class _Builder:
 
     def _see(self, event: Any) -> None:
         size = len(self._path)
-        if self._target is None or size <= self._best_depth or self._target[:size] != tuple(
-            self._path
-        ):
-            return
-        self.best, self._best_depth = _place(event.start_mark), size
+        target = self._target
+        if target and size > self._best_depth and target[:size] == tuple(self._path):
+            self.best, self._best_depth = _place(event.start_mark), size
 
     def _take_key(self, event: Any) -> None:
         key = _key_of(event)
@@ -223,8 +233,8 @@ class _Builder:
             top.value[top.key] = value
             top.key = _NOTHING
 
-    def _repeat(self, anchor: str) -> Any:
-        if anchor not in self._anchors:
+    def _repeat(self, anchor: str | None) -> Any:
+        if anchor is None or anchor not in self._anchors:
             raise Fault(f"*{anchor} stands for a value that holds it, or for none before it")
         value, count = self._anchors[anchor]
         self._repeated += count

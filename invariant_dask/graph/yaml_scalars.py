@@ -34,7 +34,7 @@ def read_scalar(event: ScalarEvent) -> Any:
         if kind == "float":
             return _decimal(text.replace("_", "").lower())
     except ValueError as error:
-        raise Fault(f"{text:.60!r} is not {_article(kind)}: {error}") from None
+        raise Fault(f"{text!r:.60} is not {_article(kind)}: {error}") from None
     if kind == "null":
         return None
     if kind == "timestamp":
@@ -78,9 +78,9 @@ def _int(text: str) -> int:
             value = value * 60 + int(digits)
         return sign * value
     if text.startswith("0b"):
-        return sign * int(text[2:], 2)
+        return sign * int(text, 2)
     if text.startswith("0x"):
-        return sign * int(text[2:], 16)
+        return sign * int(text, 16)
     return sign * int(text, 8 if text.startswith("0") and text != "0" else 10)
 
 
