@@ -19,7 +19,7 @@ from invariant_dask.graph import data_uri
 from invariant_dask.graph.composite import Vertex
 from invariant_dask.graph.loading import Loader, document_error, read_envelope
 from invariant_dask.graph.model import Graph
-from invariant_dask.graph.positions import Fault, guess
+from invariant_dask.graph.positions import NESTED, Fault, guess
 from invariant_dask.graph.resolve import check_graph
 from invariant_dask.graph.sources import MAX_SIZE, Source, find_source
 from invariant_dask.graph.write_vertices import write_graph
@@ -142,6 +142,8 @@ def _parsed(graph: Mapping[str, Vertex], output: str | None) -> dict[str, Any]:
         raise document_error(fault.within("graph"), "") from fault.__cause__
     except GraphError as error:
         raise DocumentError(str(error), path="graph") from error
+    except RecursionError:
+        raise DocumentError(NESTED, path="graph") from None
     if output is not None and output not in graph:
         reason = f"the output {output!r} is not in the graph; {guess(output, graph)}"
         raise DocumentError(reason, path="output")

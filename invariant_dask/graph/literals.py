@@ -87,7 +87,7 @@ def _write_moment(value: dt.datetime) -> tuple[str, str]:
 
 
 def _parse_moment(text: str) -> dt.datetime:
-    value = _parse_zoned(dt.datetime, text)
+    value: dt.datetime = _parse_zoned(dt.datetime, text)
     if value.tzinfo is None:
         raise Fault("a datetime needs a time zone: add Z, or an offset such as +02:00")
     return value

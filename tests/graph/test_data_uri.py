@@ -12,7 +12,10 @@ from strategies import cacheable_values, same, text
 
 from invariant_dask.errors import DocumentError
 from invariant_dask.graph.documents import (
-    data_uri_cache_key, dump_data_uri, load_data_uri, load_document,
+    data_uri_cache_key,
+    dump_data_uri,
+    load_data_uri,
+    load_document,
 )  # fmt: skip
 from invariant_dask.graph.model import Graph, Node, ref
 
@@ -100,7 +103,7 @@ def test_long_uris_are_refused() -> None:
 
 
 def test_context_values_without_a_form_are_refused_with_their_path() -> None:
-    with pytest.raises(DocumentError, match="time|Decimal") as caught:
+    with pytest.raises(DocumentError, match="Decimal") as caught:
         dump_data_uri(GRAPH, None, {"x": [1, 0.5]})
     assert caught.value.path == "context.x[1]"
     with pytest.raises(DocumentError, match="marker"):

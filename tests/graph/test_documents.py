@@ -80,10 +80,13 @@ def node(params: str = "{}", deps: str = "[]", more: str = "") -> str:
     return f'{{"kind": "node", "op_name": "t:x", "params": {params}, "deps": {deps}{more}}}'
 
 
+def single(params: str = "{}", deps: str = "[]", more: str = "") -> str:
+    """A document of one node `n`."""
+    return document(f'{{"n": {node(params, deps, more)}}}')
+
+
 def value_of(text: str) -> object:
-    return load_graph(document(f'{{"n": {node(f"""{{"v": {text}}}""", """["a"]""")}}}'))[
-        "n"
-    ].params["v"]
+    return load_graph(single(f'{{"v": {text}}}', '["a"]'))["n"].params["v"]
 
 
 def place_in(text: str, marked: str) -> tuple[int, int]:
@@ -144,9 +147,8 @@ def upstream_graph() -> dict[str, Node | SwitchNode | SubGraphNode]:
 def test_bytes_are_those_that_upstream_writes() -> None:
     known_as("some.where.Poly", Poly)
     expected = (
-        '{"format": "invariant-graph", "graph": {'
-        + ", ".join([ADD, USES, SUBGRAPH, SWITCH])
-        + '}, "output": "b", "version": 1}'
+        f'{{"format": "invariant-graph", "graph": {{{ADD}, {USES}, {SUBGRAPH}, {SWITCH}}}, '
+        '"output": "b", "version": 1}'
     )
     assert dump_graph(upstream_graph(), "b") == expected
     assert load_document(expected) == Document(Graph(nodes=upstream_graph()), "b", {})
@@ -184,11 +186,12 @@ def test_parameters_come_back_as_they_were(value, selector) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        b"\x00\xff", Fraction(-1, 3), Fraction(10**5000, 7), dt.date(2024, 2, 29), dt.time(1, 2, 3, 4),
-        dt.datetime(2024, 1, 1, tzinfo=dt.timezone(dt.timedelta(seconds=-1))), 10**4300, -(10**5000),
-        dt.timedelta(days=-1, microseconds=5), File("a/b.jpg"), File("b.png", suffix=True),
-        {"$ref": (1,)}, {"$tuple": [b"x"]}, {"$literal": {"$ref": "x"}}, {"$literal": {}}, {"$decimal": Decimal("0.5")},
-        {"$icacheable": {"type": "bytes", "payload_b64": ""}}, {"$bytes": "eA=="}, Ref("a", ("mask", 0)),
+        b"\x00\xff", Fraction(-1, 3), Fraction(10**5000, 7), dt.date(2024, 2, 29),
+        dt.time(1, 2, 3, 4), dt.timedelta(days=-1, microseconds=5), 10**4300, -(10**5000),
+        dt.datetime(2024, 1, 1, tzinfo=dt.timezone(dt.timedelta(microseconds=-1))),
+        File("a/b.jpg"), File("b.png", suffix=True), Ref("a", ("mask", 0)), {"$ref": (1,)},
+        {"$tuple": [b"x"]}, {"$literal": {"$ref": "x"}}, {"$literal": {}}, {"$bytes": "eA=="},
+        {"$decimal": Decimal("0.5")}, {"$icacheable": {"type": "bytes", "payload_b64": ""}},
         Size(3, (Decimal("0.1"),)), Word("é"), Poly("1 2"), [Size(1), {"x": Word("")}],
         Decimal("1E+999999"), Decimal("-0.00"), 2**70, "$ref", "\u2028", {"": {}}, [], (),
     ],
@@ -253,13 +256,13 @@ def test_mapping_with_two_keys_or_an_unknown_dollar_key_is_a_mapping() -> None:
 def test_decimal_and_op_name_are_read_as_leniently_as_upstream_does() -> None:
     assert value_of('{"$decimal": 5}') == Decimal(5)
     assert value_of('{"$decimal": " 1_0.5 "}') == Decimal("10.5")
-    text = document('{"n": %s}' % node()).replace('"t:x"', '" t:x "')
+    text = single().replace('"t:x"', '" t:x "')
     assert load_graph(text)["n"].op_name == "t:x"
 
 
 def test_amounts_of_resources_are_floats() -> None:
     hints = ', "hints": {"resources": {"GPU": 0.5}, "labels": {"by": "me"}, "priority": 3}'
-    graph = load_graph(document('{"n": %s}' % node(more=hints)))
+    graph = load_graph(single(more=hints))
     assert graph["n"].hints == {"resources": {"GPU": 0.5}, "labels": {"by": "me"}, "priority": 3}
     assert type(graph["n"].hints["resources"]["GPU"]) is float
     assert load_graph(dump_graph(graph)) == graph
@@ -275,11 +278,7 @@ def test_nothing_is_imported_because_a_document_names_it(monkeypatch) -> None:
         "x",
         f"{__name__}.Unregistered",
     ):
-        error = refused(
-            document(
-                '{"n": %s}' % node(f'{{"v": {{"$icacheable": {{"type": "{name}", "value": 1}}}}}}')
-            )
-        )
+        error = refused(single(f'{{"v": {{"$icacheable": {{"type": "{name}", "value": 1}}}}}}'))
         assert "is not registered" in error.reason
     assert "this" not in sys.modules
 
@@ -292,7 +291,7 @@ def test_empty_graph_is_a_document() -> None:
 
 
 def test_paths_text_bytes_and_parsed_documents_are_read(tmp_path) -> None:
-    text = document('{"n": %s}' % node(), output="n")
+    text = document(f'{{"n": {node()}}}', output="n")
     path = tmp_path / "a.json"
     path.write_text(text)
     expected = Document(Graph(nodes={"n": Node("t:x")}), "n")
@@ -367,50 +366,50 @@ SWITCHED = (
         (document('{"n": {"kind": "nod"}}'), '"nod"', "did you mean 'node'?"),
         (document('{"n": {"kind": ["node"]}}'), '["node"]', "there is no kind"),
         (document('{"n": {"kind": "node"}}'), '{"kind"', "'deps' and 'op_name' and 'params'"),
-        (document('{"n": %s}' % node(more=', "cachee": 1')), '"cachee"', "did you mean 'cache'?"),
-        (document('{"n": %s}' % node(more=', "id": "n"')), '"id"', "is reserved"),
-        (document('{"n": %s}' % node(more=', "cache": null')), "null", "cache is true"),
-        (document('{"n": %s}' % node(more=', "hints": {"retry": 1}')), '"retry"', "'retries'"),
-        (document('{"n": %s}' % node(more=', "hints": {"op_name": 1}')), '"op_name": 1', "no hint"),
-        (document('{"n": %s}' % node(more=', "hints": {"labels": {"k": 7}}')), "7", "labels is"),
-        (document('{"n": %s}' % node(more=', "hints": {"retries": -7}')), '{"retries"', "retries"),
-        (document('{"n": %s}' % node("[7]")), "[7]", "params is a mapping"),
-        (document('{"n": %s}' % node(deps='"ab"')), '"ab"', "deps is a list"),
-        (document('{"n": %s}' % node(deps='["b", 7]')), "7", "deps holds ids"),
-        (document('{"n": %s}' % node()).replace('"t:x"', '" "'), '" "', "op_name"),
-        (document('{"n": %s}' % node()).replace('"t:x"', "7"), "7", "op_name"),
-        (document('{"<n>": %s}' % node()), '"<n>"', "does not start with '<'"),
-        (document('{"n": %s}' % node('{"v": [{"$ref": "b"}]}')), '{"$ref"', "not among its deps"),
-        (document('{"n": %s}' % node('{"v": {"$cel": "b"}}')), '{"$cel"', "not among its deps"),
-        (document('{"n": %s}' % node('{"v": "a${b}"}')), '"a${b}"', "not among its deps"),
-        (document('{"n": %s}' % node('{"v": {"$ref": 7}}')), "7", "the id of a node"),
-        (document('{"n": %s}' % node('{"v": {"$ref": ["b", 1.5]}}')), '["b"', "an item of"),
-        (document('{"n": %s}' % node('{"v": {"$ref": ""}}')), '""', "takes the id"),
-        (document('{"n": %s}' % node('{"v": {"$ref": []}}')), '[]}}, "deps"', "the id of a node"),
-        (document('{"n": %s}' % node('{"v": {"$cel": ""}}')), '""', ""),
-        (document('{"n": %s}' % node('{"v": {"$cel": 7}}')), "7", "the text of an expression"),
-        (document('{"n": %s}' % node('{"v": {"$decimal": "x"}}')), '"x"', "not the text of a number"),
-        (document('{"n": %s}' % node('{"v": {"$decimal": "inf"}}')), '"inf"', "not a finite"),
-        (document('{"n": %s}' % node('{"v": {"$decimal": 0.1}}')), "0.1", 'as in {"$decimal": "0.1"}'),
-        (document('{"n": %s}' % node('{"v": {"$decimal": []}}')), '[]}}, "deps"', "not a list"),
-        (document('{"n": %s}' % node('{"v": {"$tuple": 7}}')), "7", "takes a list"),
-        (document('{"n": %s}' % node('{"v": [0, "\\ud800"]}')), '"\\ud800"', "lone surrogate"),
-        (document('{"n": %s}' % node('{"v": {"\\ud800": 1}}')), '"\\ud800"', "a key must be text"),
-        (document('{"n": %s}' % node('{"v": NaN}')), "NaN", "NaN is no number"),
-        (document('{"n": %s}' % node('{"v": [-Infinity]}')), "-Infinity", "is no number"),
-        (document('{"n": %s}' % node('{"v": 1e99999999999999999999}')), "1e9", "out of range"),
-        (document('{"n": %s}' % node('{"v": %s}' % ("7" * 5000))), "7" * 5000, "in hexadecimal"),
-        (document('{"n": %s}' % node('{"v": {"k": 1, "k": 2}}')), '"k": 2', "stands twice"),
-        (document('{"n": %s, "n": 1}' % node()), '"n": 1', "stands twice"),
-        (document('{"n": %s}' % node('{"v": [1 2]}')), "2]", "not valid JSON"),
-        (document('{"n": %s}' % node('{"v": ' + "[" * 5000)), None, "nested deeper"),
-        (document('{"n": %s}' % node('{"v": ' + "[" * 350 + "]" * 350 + "}")), None, "nested deeper"),
+        (single(more=', "cachee": 1'), '"cachee"', "did you mean 'cache'?"),
+        (single(more=', "id": "n"'), '"id"', "is reserved"),
+        (single(more=', "cache": null'), "null", "cache is true"),
+        (single(more=', "hints": {"retry": 1}'), '"retry"', "'retries'"),
+        (single(more=', "hints": {"op_name": 1}'), '"op_name": 1', "no hint"),
+        (single(more=', "hints": {"labels": {"k": 7}}'), "7", "labels is"),
+        (single(more=', "hints": {"retries": -7}'), '{"retries"', "retries"),
+        (single("[7]"), "[7]", "params is a mapping"),
+        (single(deps='"ab"'), '"ab"', "deps is a list"),
+        (single(deps='["b", 7]'), "7", "deps holds ids"),
+        (single().replace('"t:x"', '" "'), '" "', "op_name"),
+        (single().replace('"t:x"', "7"), "7", "op_name"),
+        (single().replace('"n"', '"<n>"'), '"<n>"', "does not start with '<'"),
+        (single('{"v": [{"$ref": "b"}]}'), '{"$ref"', "not among its deps"),
+        (single('{"v": {"$cel": "b"}}'), '{"$cel"', "not among its deps"),
+        (single('{"v": "a${b}"}'), '"a${b}"', "not among its deps"),
+        (single('{"v": {"$ref": 7}}'), "7", "the id of a node"),
+        (single('{"v": {"$ref": ["b", 1.5]}}'), '["b"', "an item of"),
+        (single('{"v": {"$ref": ""}}'), '""', "takes the id"),
+        (single('{"v": {"$ref": []}}'), '[]}}, "deps"', "the id of a node"),
+        (single('{"v": {"$cel": ""}}'), '""', ""),
+        (single('{"v": {"$cel": 7}}'), "7", "the text of an expression"),
+        (single('{"v": {"$decimal": "x"}}'), '"x"', "not the text of a number"),
+        (single('{"v": {"$decimal": "inf"}}'), '"inf"', "not a finite"),
+        (single('{"v": {"$decimal": 0.1}}'), "0.1", 'as in {"$decimal": "0.1"}'),
+        (single('{"v": {"$decimal": []}}'), '[]}}, "deps"', "not a list"),
+        (single('{"v": {"$tuple": 7}}'), "7", "takes a list"),
+        (single('{"v": [0, "\\ud800"]}'), '"\\ud800"', "lone surrogate"),
+        (single('{"v": {"\\ud800": 1}}'), '"\\ud800"', "a key must be text"),
+        (single('{"v": NaN}'), "NaN", "NaN is no number"),
+        (single('{"v": [-Infinity]}'), "-Infinity", "is no number"),
+        (single('{"v": 1e99999999999999999999}'), "1e9", "out of range"),
+        (single('{"v": %s}' % ("7" * 5000)), "7" * 5000, "in hexadecimal"),
+        (single('{"v": {"k": 1, "k": 2}}'), '"k": 2', "stands twice"),
+        (document(f'{{"n": {node()}, "n": 1}}'), '"n": 1', "stands twice"),
+        (single('{"v": [1 2]}'), "2]", "not valid JSON"),
+        (single('{"v": ' + "[" * 5000), None, "nested deeper"),
+        (single('{"v": ' + "[" * 350 + "]" * 350 + "}"), None, "nested deeper"),
         (document(SWITCHED % ', "default": "m"'), '"m"', "leads to 'm'"),
         (document(SWITCHED % ', "default": ""'), '""', "default is an id"),
         (document((SWITCHED % "").replace('{"1": "n"}', "{}")), '{}}, "n"', "cases is a mapping"),
         (document((SWITCHED % "").replace('{"1": "n"}', '{"1": 7}')), "7", "leads to an id"),
         (document((SWITCHED % "").replace('{"1": "n"}', '{"1": "m"}')), '"m"', "leads to 'm'"),
-        (document((SWITCHED % "").replace('"selector": 1, ', "")), '{"kind": "switch"', "'selector'"),
+        (document((SWITCHED % "").replace('"selector": 1, ', "")), '{"kind": "s', "'selector'"),
         ("{\n", None, "not valid JSON"),
         ('"text"\n', None, "not text"),
     ],
@@ -452,25 +451,18 @@ def test_what_is_wrong_is_named_with_its_place(text, marked, words) -> None:
 )
 def test_values_of_types_are_checked(payload, marked, words) -> None:
     payload = payload.replace("HERE", __name__)
-    text = document('{"n": %s}' % node(f'{{"v":\n{{"$icacheable":\n{payload}}}}}'))
+    text = single(f'{{"v":\n{{"$icacheable":\n{payload}}}}}')
     assert words in refused(text, marked).reason
 
 
 def test_faults_inside_subgraphs_have_their_whole_path() -> None:
-    inner = '{"kind": "subgraph", "params": {}, "deps": [], "output": "i", "graph": {"i": %s}}'
-    text = document('{"g": %s}' % (inner % (inner % node('{"v": {"k-1": [true, {"$tuple": 7}]}}'))))
-    error = refused(text, "7")
+    head = '{"kind": "subgraph", "params": {}, "deps": [], "output": "i", "graph": '
+    inner = node('{"v": {"k-1": [true, {"$tuple": 7}]}}')
+    error = refused(document(f'{{"g": {head}{{"i": {head}{{"i": {inner}}}}}}}}}}}'), "7")
     assert error.path == "graph.g.graph.i.graph.i.params.v['k-1'][1].$tuple"
-    assert (
-        "is not inside"
-        in refused(
-            document('{"g": %s}' % (inner % node()).replace('"i", "g', '"o", "g')), '"o"'
-        ).reason
-    )
-    assert (
-        "is empty"
-        in refused(document('{"g": %s}' % inner.replace('{"i": %s}', "{}")), "{}}}").reason
-    )
+    text = document(f'{{"g": {head}{{"o": {node()}}}}}}}')
+    assert "is not inside" in refused(text, '"i"').reason
+    assert "is empty" in refused(document(f'{{"g": {head}{{}}}}}}'), "{}}}").reason
 
 
 def test_parsed_documents_are_checked_too() -> None:

@@ -106,13 +106,14 @@ graph:
         ("!ref a", ref("a")), ("!ref [a, mask, 0]", ref("a")["mask"][0]), ("!cel a", cel("a")),
         ("!decimal 1e3", Decimal("1E+3")), ("!literal 5", "5"), ("!literal [1, yes]", [1, True]),
         ("!literal {$ref: x}", {"$ref": "x"}), ("!literal {a: !ref b}", {"a": {"$ref": "b"}}),
-        ("!tuple [1, !tuple [2]]", (1, (2,))), ("{$tuple: [1]}", (1,)), ("{a: !tuple []}", {"a": ()}),
-        ("|\n        two\n        lines", "two\nlines\n"), ("!bytes aGk=", b"hi"), ("!int 0xff", 255),
+        ("!tuple [1, !tuple [2]]", (1, (2,))), ("{$tuple: [1]}", (1,)), ("!bytes aGk=", b"hi"),
+        ("|\n        two\n        lines", "two\nlines\n"), ("!int 0xff", 255),
         ("!fraction 1/3", Fraction(1, 3)), ("!date 2024-01-31", dt.date(2024, 1, 31)),
         ("!time 12:00", dt.time(12)), ("!timedelta [1, 2, 3]", dt.timedelta(1, 2, 3)),
         ("!datetime 2024-01-31T12:00:00Z", dt.datetime(2024, 1, 31, 12, tzinfo=dt.UTC)),
-        ("!file a.jpg", File("a.jpg")), ("!file {path: a.jpg, suffix: true}", File("a.jpg", suffix=True)),
-        ("!icacheable {type: bytes, payload_b64: aGk=}", b"hi"), ("[&x {k: 1}, *x]", [{"k": 1}] * 2),
+        ("!file a.jpg", File("a.jpg")), ("[&x {k: 1}, *x]", [{"k": 1}] * 2),
+        ("!file {path: a.jpg, suffix: true}", File("a.jpg", suffix=True)),
+        ("!icacheable {type: bytes, payload_b64: aGk=}", b"hi"),
     ],
 )  # fmt: skip
 def test_scalars_and_tags_mean_what_upstream_says_and_floats_are_decimals(text, value) -> None:
@@ -215,10 +216,12 @@ def test_long_documents_are_refused_before_they_are_parsed(tmp_path) -> None:
 
 
 def graft(resource: str, more: str = "") -> str:
-    return f"{HEAD}output: g\ngraph:\n  g: !subgraph {{resource: {resource}, params: {{x: 1}}, deps: []{more}}}\n"
+    fields = f"{{resource: {resource}, params: {{x: 1}}, deps: []{more}}}"
+    return f"{HEAD}output: g\ngraph:\n  g: !subgraph {fields}\n"
 
 
 LEAF = f"{HEAD}output: i\ngraph: {{i: {{kind: node, op_name: t:x, params: {{}}, deps: []}}}}\n"
+WITHIN = "!subgraph {resource: leaf.json, output: i, deps: [], params: {}}"
 GRAFTED = SubGraphNode({"x": 1}, [], {"i": Node("t:x")}, "i")
 
 
@@ -256,11 +259,11 @@ def test_faults_in_a_graft_name_the_grafted_file_and_the_one_around_it(tmp_path)
         (graft("/etc/passwd"), "/etc", "is an absolute path"),
         (graft("7"), "7", "a name or a path, not a number"),
         (graft("leaf.json", ", graph: {}"), "graph: {}", "has no field 'graph'"),
-        (graft("leaf.json").replace("resource: leaf.json, ", ""), "!subgraph", "needs the field 'resource'"),
+        (graft("leaf.json").replace("resource: leaf.json, ", ""), "!sub", "field 'resource'"),
         (graft("leaf.json"), "!subgraph", "add the field 'output'"),
         (graft("leaf.json", ", output: absent"), "absent", "is not inside"),
-        (graft("leaf.json", ", output: i").replace("x: 1", "x: !ref y"), "!ref", "not among its deps"),
-        (graph_of("v: !subgraph {resource: leaf.json, output: i, deps: [], params: {}}"), "!subgraph", "stands only as a vertex"),
+        (graft("leaf.json", ", output: i").replace("1}", "!ref y}"), "!ref", "among its deps"),
+        (graph_of(f"v: {WITHIN}"), "!subgraph", "stands only as a vertex"),
     ],
 )  # fmt: skip
 def test_grafts_are_checked(tmp_path, text, marked, words) -> None:
@@ -291,9 +294,10 @@ def test_chains_and_numbers_of_grafts_are_bounded(tmp_path) -> None:
 
 
 def test_resources_of_an_installed_registry_are_grafted(monkeypatch, tmp_path) -> None:
+    leaf = dump_graph(load_graph(LEAF))
     contents = {
         "pack:leaf": SimpleNamespace(data=LEAF.encode(), content_type="text/yaml; charset=utf-8"),
-        "pack:leaf.json": SimpleNamespace(text=dump_graph(load_graph(LEAF)), content_type="application/json"),
+        "pack:leaf.json": SimpleNamespace(text=leaf, content_type="application/json"),
         "pack:image": SimpleNamespace(data=b"", content_type="image/png"),
     }  # fmt: skip
     module = ModuleType("justmyresource")
