@@ -11,6 +11,9 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from invariant_dask.core.files import File
+from invariant_dask.graph.markers import Cel, Ref
+
 # How long an example takes says more of the machine's other work than of ours.
 settings.register_profile("invariant", deadline=None)
 settings.load_profile("invariant")
@@ -86,6 +89,30 @@ def cacheable_values(*, with_arrays: bool = True) -> st.SearchStrategy[Any]:
     )
 
 
+def document_values() -> st.SearchStrategy[Any]:
+    """Parameters that a graph document can hold, markers of a node `a` and all."""
+    keys = st.one_of(
+        text, st.sampled_from(["$ref", "$cel", "$tuple", "$literal", "$bytes", "type"])
+    )
+    markers = st.one_of(
+        st.lists(st.one_of(text, st.integers(0, 9)), max_size=2).map(
+            lambda path: Ref("a", tuple(path))
+        ),
+        st.just(Cel("a + 1")),
+        st.builds(File, text.filter(bool), st.booleans()),
+    )
+    return st.recursive(
+        # Text with ${ in it would have to be an expression.
+        st.one_of(scalars, markers).filter(lambda x: not (isinstance(x, str) and "${" in x)),
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=4),
+            st.lists(inner, max_size=4).map(tuple),
+            st.dictionaries(keys, inner, max_size=2),
+        ),
+        max_leaves=10,
+    )
+
+
 def same(left: Any, right: Any) -> bool:
     """Return whether two values are equal, with equal types, at every level."""
     if isinstance(left, np.ndarray):
@@ -113,4 +140,6 @@ def same(left: Any, right: Any) -> bool:
     return bool(left == right)
 
 
-__all__ = ["DTYPES", "arrays", "cacheable_values", "same", "scalars", "text"]
+__all__ = [
+    "DTYPES", "arrays", "cacheable_values", "document_values", "same", "scalars", "text",
+]  # fmt: skip

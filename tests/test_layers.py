@@ -34,8 +34,10 @@ SIDE = {"testing": set(), "demo": {"cli"}}
 FILES = {
     "core": ["digest", "sealed", "files", "types", "encode", "decode", "manifest"],
     "graph": [
-        "cel_values", "cel", "cel_objects", "expressions", "markers", "node", "composite", "model", "resolve", "values", "documents",
-        "foreign",
+        "cel_values", "cel", "cel_objects", "expressions", "markers", "node", "composite", "model",
+        "resolve", "positions", "json_text", "literals", "registered", "read_values",
+        "write_values", "vertices", "write_vertices", "yaml_scalars", "yaml_documents", "data_uri",
+        "sources", "loading", "documents", "foreign",
     ],
     "store": [
         "record", "backend", "base", "memory", "null", "grouping", "connections", "index",
@@ -62,8 +64,10 @@ FENCES = {
     "distributed": ("runtime/", "session.py", "demo/"),
     "fsspec": ("store/objects.py", "store/files.py"),
     "bokeh": ("runtime/dashboard.py", "view/"),
-    "yaml": ("graph/documents.py", "graph/yaml_documents.py"),
-    "celpy": ("graph/expressions.py",),
+        "cel_values", "cel", "cel_objects", "expressions", "markers", "node", "composite", "model",
+        "resolve", "positions", "json_text", "literals", "registered", "read_values",
+        "write_values", "vertices", "write_vertices", "yaml_scalars", "yaml_documents", "data_uri",
+        "sources", "loading", "documents", "foreign",
     "click": ("cli/",),
     "rich": ("cli/", "view/console.py"),
     "cloudpickle": ("runtime/code.py",),
