@@ -100,7 +100,11 @@ BAD_GRAPHS = {
     ),
     "empty graph": (dict, GraphError, "the graph is empty"),
     "not a graph": (lambda: [1], GraphError, "not list"),
-    "not a node": (lambda: {"x": 3}, GraphError, "must be a Node, SubGraphNode or SwitchNode, not int"),
+    "not a node": (
+        lambda: {"x": 3},
+        GraphError,
+        "must be a Node, SubGraphNode or SwitchNode, not int",
+    ),
     "self-holding list": (
         lambda: one("stdlib:identity", value=_endless()),
         NotCacheableError,

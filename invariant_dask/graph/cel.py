@@ -13,10 +13,12 @@ from typing import Any, TypeAlias
 from invariant_dask.errors import ExpressionError
 from invariant_dask.graph import cel_values as cel
 
-Env = Mapping[str, Any]
+Env = dict[str, Any]
 Code: TypeAlias = Callable[[Env], Any]
 
 _DEEPEST = 100
+_MOST_TURNS = 100_000
+_COUNT = ""  # no variable has this name
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "addition_add": cel.add,
     "addition_sub": cel.subtract,
@@ -87,6 +89,8 @@ class Translator:
                     if type(value) is not bool:
                         symbol = "||" if decisive else "&&"
                         raise cel.fail(f"{symbol} takes bools, not a {cel.type_name(value)}")
+                except cel.TooLongError:
+                    raise
                 except ExpressionError as error:
                     failed = failed or error
                     continue
@@ -223,7 +227,17 @@ class Translator:
             value = subject(env)
             if not isinstance(value, list | dict):
                 raise cel.fail(f"{name}() is for lists and maps, not for a {cel.type_name(value)}")
-            return [(item, body({**env, variable: item})) for item in value]
+            # Nested macros multiply; the count is kept with the variables, for all of them.
+            count = env[_COUNT] = env.get(_COUNT) or [0]
+            inner, results = dict(env), []
+            for item in value:
+                count[0] += 1
+                if count[0] > _MOST_TURNS:
+                    msg = f"the macros of an expression take more than {_MOST_TURNS:,} turns"
+                    raise cel.TooLongError(msg)
+                inner[variable] = item
+                results.append((item, body(inner)))
+            return results
 
         return _FOLDS[name](each)
 

@@ -108,7 +108,7 @@ def _path_code(name: str, fields: list[str]) -> Code:
     # No parser for what most expressions are.
     from invariant_dask.graph.cel_values import field as field_of
 
-    def follow(values: Mapping[str, Any]) -> Any:
+    def follow(values: dict[str, Any]) -> Any:
         value = values[name]
         for each in fields:
             value = field_of(value, each)

@@ -121,14 +121,21 @@ def find_refs(params: dict[str, Any]) -> tuple[tuple[str, ...], bool]:
             names.add(value.name)
         elif cls is Cel or cls in _CONTAINERS or (cls is str and "${" in value):
             for marker in markers_in(value):
-                if isinstance(marker, Ref):
-                    names.add(marker.name)
-                elif isinstance(marker, Cel):
-                    names.update(marker.expression.names)
-                else:
-                    texts = True
-                    names.update(marker.names)
+                texts = texts or isinstance(marker, Text)
+                names.update(_names_of(marker))
     return (tuple(sorted(names)) if len(names) > 1 else tuple(names)), texts
+
+
+def names_in(value: Any) -> Iterator[str]:
+    """Yield the names that the markers in a value refer to, some of them repeatedly."""
+    for marker in markers_in(value):
+        yield from _names_of(marker)
+
+
+def _names_of(marker: Ref | Cel | Text) -> tuple[str, ...]:
+    if isinstance(marker, Ref):
+        return (marker.name,)
+    return marker.expression.names if isinstance(marker, Cel) else marker.names
 
 
 def markers_in(root: Any) -> Iterator[Ref | Cel | Text]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from invariant_dask.errors import CycleError, GraphError
 from invariant_dask.graph.model import Graph, Node, ref
-from invariant_dask.graph.resolve import walk, choose_outputs
+from invariant_dask.graph.resolve import choose_outputs, walk
 
 
 def link(*names: str) -> Node:

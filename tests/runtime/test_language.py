@@ -218,7 +218,9 @@ def choice(selector, **more):
     g.add("low", "t:add", a=1, b=0)
     g.add("high", "t:add", a=100, b=0)
     g["broken"] = Node("t:nothing_like_it", {"x": ref("nowhere_to_be_found")})
-    g["switch"] = SwitchNode(selector, cases={"true": "high", "false": "low", "3": "broken"}, **more)
+    g["switch"] = SwitchNode(
+        selector, cases={"true": "high", "false": "low", "3": "broken"}, **more
+    )
     g.add("end", "t:add", a=ref("switch"), b=1000)
     return g
 
