@@ -34,8 +34,8 @@ SIDE = {"testing": set(), "demo": {"cli"}}
 FILES = {
     "core": ["digest", "sealed", "files", "types", "encode", "decode", "manifest"],
     "graph": [
-        "expressions", "markers", "node", "composite", "model", "resolve", "values", "documents",
-        "foreign",
+        "expressions", "markers", "node", "upstream", "composite", "model", "foreign",
+        "resolve", "values", "documents",
     ],
     "store": [
         "record", "backend", "base", "memory", "null", "grouping", "connections", "index",
@@ -44,7 +44,8 @@ FILES = {
     "ops": [
         "code_homes", "code_parts", "code_ast", "code_names", "code_source", "code_values",
         "code_resolve", "code_classes", "reach", "fingerprint", "identity", "signature", "entry",
-        "types", "numeric", "values", "surroundings", "stdlib", "registry",
+        "types", "claims", "packages", "numeric", "values", "surroundings", "stdlib", "poly",
+        "table", "registry",
     ],
     "plan": ["program", "plan", "coherence", "drift", "decide", "explain", "compile"],
     "runtime": [
