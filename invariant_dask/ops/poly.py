@@ -117,11 +117,11 @@ class Polynomial:
             raise ValueError(msg)
         return cls(sequence(obj["coefficients"], "coefficients"))
 
-    def __setattr__(self, name: str, _value: object) -> NoReturn:
+    def __setattr__(self, name: str, _value: object = None) -> NoReturn:
         msg = f"a Polynomial cannot change ({name}); make a new one"
         raise AttributeError(msg)
 
-    __delattr__ = __setattr__  # type: ignore[assignment]
+    __delattr__ = __setattr__
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Polynomial):
