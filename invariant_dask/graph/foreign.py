@@ -66,7 +66,8 @@ class _Adoption:
         self.levels: dict[int, tuple[Level, Level]] = {}
         self.vertices: dict[int, tuple[Any, Any]] = {}
         self.containers: dict[int, tuple[Any, Any]] = {}
-        self.kinds: dict[type, str] = {}
+        self.kinds = dict.fromkeys((Ref, Cel, str, int, bool, type(None)), "")
+        self.shapes = {Node: "", SwitchNode: "", SubGraphNode: "SubGraphNode"}
         self.makers: dict[str, Callable[[Any], Vertex]] = {
             "Node": self.foreign_node,
             "SubGraphNode": self.foreign_subgraph,
@@ -97,14 +98,17 @@ class _Adoption:
                     stack.append(inner)
         return self.levels[id(graph)][1]
 
-    def inside(self, vertex: object) -> Level | None:
-        if isinstance(vertex, SubGraphNode):
-            return vertex.graph
-        if type(vertex) is Node:
-            return None
-        if upstream.kind_of(vertex, ("SubGraphNode",)):
-            return vertex.graph  # type: ignore[attr-defined, no-any-return]
-        return None
+    def inside(self, vertex: Any) -> Level | None:
+        return vertex.graph if self.shape(vertex) == "SubGraphNode" else None
+
+    def shape(self, vertex: object) -> str:
+        """Return which of upstream's vertices it is; ours count only where graphs are inside."""
+        cls = type(vertex)
+        shape = self.shapes.get(cls)
+        if shape is None:
+            ours = "SubGraphNode" if isinstance(vertex, SubGraphNode) else ""
+            shape = self.shapes[cls] = ours or upstream.kind_of(vertex, upstream.VERTICES)
+        return shape
 
     def level(self, level: Level) -> Level:
         changed = False
@@ -117,6 +121,8 @@ class _Adoption:
         return Graph(level.name, adopted) if isinstance(level, Graph) else adopted
 
     def vertex(self, vertex_id: object, vertex: Any) -> Any:
+        if isinstance(vertex, Node) and not self.holds_foreign(vertex.params):
+            return vertex
         known = self.vertices.get(id(vertex))
         if known is None:
             try:
@@ -133,8 +139,6 @@ class _Adoption:
     def converted(self, vertex: Any) -> Any:
         if isinstance(vertex, Node):
             params = self.value(vertex.params)
-            if params is vertex.params:
-                return vertex
             hints = vertex.hints or {}
             return Node(vertex.op_name, params, _deps_of(vertex), vertex.cache, **hints)
         if isinstance(vertex, SubGraphNode):
@@ -147,8 +151,8 @@ class _Adoption:
             if selector is vertex.selector:
                 return vertex
             return SwitchNode(selector, _deps_of(vertex), vertex.cases, vertex.default)
-        kind = upstream.kind_of(vertex, upstream.VERTICES)
-        return self.makers[kind](vertex) if kind else vertex
+        shape = self.shape(vertex)
+        return self.makers[shape](vertex) if shape else vertex
 
     def foreign_node(self, vertex: Any) -> Node:
         return Node(vertex.op_name, self.value(vertex.params), vertex.deps, vertex.cache)
@@ -160,15 +164,35 @@ class _Adoption:
     def foreign_switch(self, vertex: Any) -> SwitchNode:
         return SwitchNode(self.value(vertex.selector), vertex.deps, vertex.cases, vertex.default)
 
+    def holds_foreign(self, root: dict[str, Any]) -> bool:
+        """Return whether there is a foreign marker in parameters; nothing is made."""
+        kinds, seen = self.kinds, set[int]()
+        stack: list[Any] = [root]
+        while stack:
+            container = stack.pop()
+            for item in container.values() if isinstance(container, dict) else container:
+                cls = type(item)
+                if cls in _CONTAINERS:
+                    if id(item) not in seen:
+                        seen.add(id(item))
+                        stack.append(item)
+                elif kinds.get(cls, "?") and self.kind(item):
+                    return True
+        return False
+
+    def kind(self, value: object) -> str:
+        kind = self.kinds.get(type(value))
+        if kind is None:
+            kind = self.kinds[type(value)] = upstream.kind_of(value, upstream.MARKERS)
+        return kind
+
     def value(self, value: Any, depth: int = 0) -> Any:
         """Return a value with markers of ours; the same object, if there are no others in it."""
         cls = type(value)
         if cls in _CONTAINERS:
             # What is nested deeper, or holds itself, is refused when it is encoded.
             return value if depth > MAX_DEPTH else self.container(value, depth)
-        kind = self.kinds.get(cls)
-        if kind is None:
-            kind = self.kinds[cls] = upstream.kind_of(value, upstream.MARKERS)
+        kind = self.kind(value)
         if kind == "ref":
             return Ref(value.dep)
         return Cel(value.expr) if kind else value

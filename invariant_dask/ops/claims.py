@@ -28,6 +28,8 @@ GROUP: Final = "invariant.ops"
 _METHODS: Final = ("get_stable_hash", "to_stream", "from_stream")
 _UPSTREAM: Final = ("invariant.protocol", "ICacheable")
 
+_references: tuple[int, tuple[str, ...]] = 0, ()
+
 
 def claim(cls: type) -> bool:
     """Register the class of a live value, if it is one that needs no `@cacheable`."""
@@ -88,13 +90,17 @@ def references() -> tuple[str, ...]:
 
     A process that is to read their values, and has not seen their package, is told by this list.
     """
-    return tuple(
-        sorted(
-            f"{binding.cls.__module__}:{binding.cls.__qualname__}"
-            for binding in types.bindings()
-            if binding.is_stream and _is_found(binding.cls) and distribution_of(binding.cls)
-        )
-    )
+    global _references  # noqa: PLW0603  asked for once per graph, and rarely another
+    bindings = types.bindings()
+    if _references[0] != len(bindings):
+        classes = [binding.cls for binding in bindings if binding.is_stream]
+        found = {
+            f"{cls.__module__}:{cls.__qualname__}"
+            for cls in classes
+            if _is_found(cls) and distribution_of(cls) is not None
+        }
+        _references = len(bindings), tuple(sorted(found))
+    return _references[1]
 
 
 def bind_references(references: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""Graphs with nothing foreign in them stay as they are; what stands in for upstream's is adopted."""
+"""Graphs with nothing foreign in them stay as they are; stand-ins for upstream's are adopted."""
 
 from __future__ import annotations
 
