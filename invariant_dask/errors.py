@@ -154,13 +154,36 @@ class DuplicateNodeError(GraphError):
 
 
 class UnknownOpError(SpecError, LookupError):
-    """No op is registered under a name."""
+    """No op is registered under a name.
 
-    def __init__(self, *, op: str, known: Iterable[str] = (), node: str | None = None) -> None:
+    Attributes
+    ----------
+    op : str
+        The name.
+    node : str or None
+        Who asked for it.
+    reason : str
+        Why it is not there, if that is known: its package could not be loaded.
+    """
+
+    op: str
+    node: str | None
+    reason: str
+
+    def __init__(
+        self, *, op: str, known: Iterable[str] = (), node: str | None = None, reason: str = ""
+    ) -> None:
         known = tuple(known)
         where = f"node {node!r}: " if node is not None else ""
-        hint = _did_you_mean(op, known) or "; import the module that registers it"
-        super().__init__(f"{where}no op named {op!r}{hint}", op=op, known=known, node=node)
+        hint = f"; {reason}" if reason else _did_you_mean(op, known)
+        hint = hint or "; import the module that registers it"
+        super().__init__(
+            f"{where}no op named {op!r}{hint}", op=op, known=known, node=node, reason=reason
+        )
+
+
+class OpPackageWarning(UserWarning):
+    """An installed package of ops cannot be used, or some of its ops cannot."""
 
 
 class ParameterError(SpecError, TypeError):

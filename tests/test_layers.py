@@ -34,10 +34,10 @@ SIDE = {"testing": set(), "demo": {"cli"}}
 FILES = {
     "core": ["digest", "sealed", "files", "types", "encode", "decode", "manifest"],
     "graph": [
-        "cel_values", "cel", "cel_objects", "expressions", "markers", "node", "composite", "model",
-        "resolve", "positions", "json_text", "literals", "registered", "read_values",
-        "write_values", "vertices", "write_vertices", "yaml_scalars", "yaml_documents", "data_uri",
-        "sources", "loading", "documents", "foreign",
+        "cel_values", "cel", "cel_objects", "expressions", "markers", "node", "upstream",
+        "composite", "model", "foreign", "resolve", "positions", "json_text", "literals",
+        "registered", "read_values", "write_values", "vertices", "write_vertices", "yaml_scalars",
+        "yaml_documents", "data_uri", "sources", "loading", "documents",
     ],
     "store": [
         "record", "backend", "base", "memory", "null", "grouping", "connections", "index",
@@ -46,7 +46,8 @@ FILES = {
     "ops": [
         "code_homes", "code_parts", "code_ast", "code_names", "code_source", "code_values",
         "code_resolve", "code_classes", "reach", "fingerprint", "identity", "signature", "entry",
-        "types", "numeric", "values", "surroundings", "stdlib", "registry",
+        "types", "claims", "packages", "numeric", "values", "surroundings", "stdlib", "poly",
+        "table", "registry",
     ],
     "plan": [
         "payload", "program", "plan", "coherence", "drift", "decide", "explain", "binding",

@@ -400,7 +400,7 @@ def _encode(value: Any, blobs: Blobs, handlers: _Handlers, depth: int) -> bytes 
     numpy = sys.modules.get("numpy")
     if numpy is not None and (cls is numpy.ndarray or cls in ARRAY_TYPES):
         return _array(value, blobs)
-    binding = types.binding_of(cls)
+    binding = types.binding_of(cls) or types.claimed(cls)
     if binding is not None:
         return _registered(value, binding, blobs, handlers, depth)
     raise NotCacheableError(reason=_why_not(value))

@@ -61,8 +61,11 @@ class TypeBinding:
         return self.to_value is None
 
 
+Claim = Callable[[type], bool]
+
 _by_class: dict[type, TypeBinding] = {}
 _by_name: dict[str, list[TypeBinding]] = {}
+_claims: list[Claim] = []
 
 
 def bind(binding: TypeBinding) -> None:
@@ -94,6 +97,25 @@ def bind(binding: TypeBinding) -> None:
 def binding_of(cls: type) -> TypeBinding | None:
     """Return how `cls` is encoded, or None if it is not registered."""
     return _by_class.get(cls)
+
+
+def on_unknown(claim: Claim) -> None:
+    """Have `claim` asked about classes of live values that are not registered; it may `bind` them.
+
+    Only for values that are at hand: what bytes name is never asked about.
+    """
+    if claim not in _claims:
+        _claims.append(claim)
+
+
+def claimed(cls: type) -> TypeBinding | None:
+    """Return how a class that is not registered is encoded, if somebody stands up for it."""
+    return _by_class.get(cls) if any(claim(cls) for claim in _claims) else None
+
+
+def bindings() -> tuple[TypeBinding, ...]:
+    """Return all that is registered."""
+    return tuple(_by_class.values())
 
 
 def find(name: str, identity: str) -> TypeBinding:

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from invariant_dask.core.encode import is_text
 from invariant_dask.errors import GraphError
+from invariant_dask.graph import upstream
 from invariant_dask.graph.markers import find_refs
 from invariant_dask.graph.node import Node, check_deps
 
@@ -171,8 +172,8 @@ def check_id(vertex_id: object) -> None:
 
 
 def check_vertex(vertex_id: str, vertex: object) -> None:
-    """Raise GraphError unless `vertex` is one."""
-    if not isinstance(vertex, Node | SubGraphNode | SwitchNode):
+    """Raise GraphError unless `vertex` is one, or one of upstream's, which `foreign` converts."""
+    if not isinstance(vertex, Node | SubGraphNode | SwitchNode) and not upstream.is_vertex(vertex):
         msg = (
             f"node {vertex_id!r} must be a Node, SubGraphNode or SwitchNode, "
             f"not {type(vertex).__name__}"

@@ -6,11 +6,12 @@ from collections.abc import Collection, Generator, Iterable, Mapping
 
 from invariant_dask.errors import CycleError, DanglingRefError, GraphError, OutputsError
 from invariant_dask.graph.composite import SwitchNode, Vertex, check_id, check_vertex
+from invariant_dask.graph.foreign import adopt, adopt_outputs
 from invariant_dask.graph.markers import Ref
 
 
 def check_graph(graph: object) -> Mapping[str, Vertex]:
-    """Return `graph` if it is a non-empty mapping of ids to nodes, else raise GraphError."""
+    """Return `graph`, with vertices of ours only, or raise GraphError if it is no good graph."""
     if not isinstance(graph, Mapping):
         msg = f"a graph is a Graph or a dict of nodes by id, not {type(graph).__name__}"
         raise GraphError(msg)
@@ -20,7 +21,7 @@ def check_graph(graph: object) -> Mapping[str, Vertex]:
     for node_id, node in graph.items():
         check_id(node_id)
         check_vertex(node_id, node)
-    return graph
+    return adopt(graph)
 
 
 def choose_outputs(
@@ -40,6 +41,7 @@ def choose_outputs(
         sinks = tuple(node_id for node_id in graph if node_id not in used)
         # Without a sink there is a cycle; asking for everything lets the walk find and name it.
         return sinks or tuple(graph)
+    outputs = adopt_outputs(outputs)
     _check_list(outputs)
     chosen = tuple(output.name if isinstance(output, Ref) else output for output in outputs)
     if not chosen:

@@ -32,6 +32,7 @@ _MODULE_FACTS = frozenset(
      "__cached__", "__builtins__"}
 )  # fmt: skip
 _ABSENT = object()
+_TRAITS_MODULE = "invariant.traits"
 
 
 class Resolver(Values):
@@ -91,8 +92,8 @@ class Resolver(Values):
         out: Chunks,
         path: Path,
     ) -> None:
-        """Write decorators, but not those of this package: they hold hints, not code."""
-        kept = [d for d in decorators if not _is_our_decorator(d.callee, namespace, cells)]
+        """Write decorators, but not those that hold hints, not code: ours, and of traits."""
+        kept = [d for d in decorators if not _holds_hints(d.callee, namespace, cells)]
         out.append(items(2 * len(kept)))
         for decorator in kept:
             out.append(raw(decorator.code))
@@ -276,15 +277,13 @@ def _module_name(name: str) -> str:
     return public_module(name) if name.startswith("_") else name
 
 
-def _is_our_decorator(
-    chain: tuple[str, ...], namespace: dict[str, Any], cells: dict[str, Any]
-) -> bool:
+def _holds_hints(chain: tuple[str, ...], namespace: dict[str, Any], cells: dict[str, Any]) -> bool:
     if not chain:
         return False
     name, *rest = chain
     found = content_of(cells[name]) if name in cells else namespace.get(name, _ABSENT)
     while found is not _ABSENT:
-        if is_ours(found):
+        if is_ours(found) or getattr(found, "__module__", None) == _TRAITS_MODULE:
             return True
         if not rest or not isinstance(found, ModuleType):
             return False

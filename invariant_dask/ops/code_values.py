@@ -328,7 +328,8 @@ class Values:
         directly = len(self._open) == 1 and not home_of(value).is_own  # behind a name
         if directly and self._named_instance(value, path[-1].rpartition(".")[2], out):
             return
-        binding = types.binding_of(cls)
+        # Asked now, so that it does not matter whether such a value was seen before.
+        binding = types.binding_of(cls) or types.claimed(cls)
         if binding is not None and binding.to_value is not None:
             self.sequence("registered", (cls, binding.to_value(value)), out, path, root)
         elif binding is not None:

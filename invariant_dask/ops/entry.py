@@ -7,8 +7,10 @@ registry's business.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum
+from functools import partial
 from types import FunctionType
 from typing import Any, Literal, TypeAlias
 
@@ -17,6 +19,17 @@ from invariant_dask.ops.identity import OpIdentity, identify, reference_of
 from invariant_dask.ops.signature import Signature, signature_of
 
 OnDrift: TypeAlias = Literal["warn", "error", "ignore"]
+
+SCHEDULING: Mapping[str, str] = {
+    "blocking": "blocking",
+    "cpu-bound": "cpu_bound",
+    "io-bound": "io_bound",
+    "process-safe": "process_safe",
+    "thread-safe": "thread_safe",
+}
+"""What schedulers may make of traits, by trait; others are kept and mean nothing here."""
+
+_TRAITS_ATTRIBUTE = "__invariant_op_traits__"
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_\-.:/]{0,199}")
 
@@ -41,6 +54,8 @@ class Op:
         Distributions that enter the identity; None means what own code imports.
     on_drift : str
         What to do when code changes under one declared version: `warn`, `error` or `ignore`.
+    traits : tuple of str
+        What the author says of how it runs, such as `io-bound`; never part of the identity.
     """
 
     name: str
@@ -50,6 +65,12 @@ class Op:
     inline: bool = False
     requires: tuple[str, ...] | None = None
     on_drift: OnDrift = "warn"
+    traits: tuple[str, ...] = ()
+
+    @property
+    def scheduling(self) -> dict[str, bool]:
+        """What the traits mean to a scheduler: `{"io_bound": True}`; empty if nothing is known."""
+        return {SCHEDULING[trait]: True for trait in self.traits if trait in SCHEDULING}
 
     @property
     def implementation(self) -> str | None:
@@ -80,6 +101,7 @@ def make_op(
     inline: bool,
     requires: Iterable[str] | None,
     on_drift: OnDrift = "warn",
+    traits: Iterable[str] = (),
 ) -> Op:
     if not is_name(name):
         raise RegistrationError(bad_name(name))
@@ -103,7 +125,27 @@ def make_op(
         inline=bool(inline),
         requires=None if requires is None else tuple(requires),
         on_drift=on_drift,
+        traits=_traits(name, function, traits),
     )
+
+
+def _traits(name: str, function: Any, given: object) -> tuple[str, ...]:
+    """Return the traits of an op, sorted: those given, and those its function is marked with."""
+    while isinstance(function, partial):
+        function = function.func
+    marked = getattr(function, _TRAITS_ATTRIBUTE, ())
+    found = set()
+    for traits in (given, marked):
+        if isinstance(traits, str) or not isinstance(traits, Iterable):
+            msg = f"op {name!r}: traits is a list of texts such as 'io-bound', not {traits!r}"
+            raise RegistrationError(msg)
+        for trait in traits:
+            text = trait.value if isinstance(trait, Enum) else trait
+            if not isinstance(text, str) or not text:
+                msg = f"op {name!r}: a trait is a text such as 'io-bound', not {trait!r}"
+                raise RegistrationError(msg)
+            found.add(str(text))
+    return tuple(sorted(found))
 
 
 def default_name(function: Callable[..., Any]) -> str:

@@ -1,4 +1,4 @@
-"""Ops by name: what may be registered, under which names, and the `@op` decorator.
+"""Registering ops: what may be registered, under which names, and the `@op` decorator.
 
 Knows functions and their signatures; what identifies an op is `identity`'s business, running it
 the runtime's.
@@ -7,22 +7,21 @@ the runtime's.
 from __future__ import annotations
 
 import functools
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
-from invariant_dask.errors import RegistrationError, UnknownOpError
+from invariant_dask.errors import RegistrationError
+from invariant_dask.ops import claims
 from invariant_dask.ops.entry import OnDrift, Op, bad_name, default_name, is_name, make_op
-from invariant_dask.ops.identity import same_origin
+from invariant_dask.ops.packages import functions_of
+from invariant_dask.ops.table import OpTable
 
 if TYPE_CHECKING:
     from invariant_dask.graph.model import Node
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
-
-_STDLIB = "stdlib"
 
 
 class OpFunction(Protocol[P, R_co]):
@@ -39,13 +38,15 @@ class OpFunction(Protocol[P, R_co]):
         ...
 
 
-class OpRegistry:
+class OpRegistry(OpTable):
     """Ops by name; safe to use from several threads.
 
     Parameters
     ----------
     stdlib : bool
-        Whether the standard library is there too, under `stdlib:`.
+        Whether our own libraries are there too, under `stdlib:` and `poly:`.
+    discovery : bool
+        Whether ops of installed packages are found when they are asked for.
 
     Examples
     --------
@@ -60,12 +61,8 @@ class OpRegistry:
     invariant_dask.errors.UnknownOpError: no op named 'text:shot'; did you mean 'text:shout'?
     """
 
-    def __init__(self, *, stdlib: bool = True) -> None:
-        self._lock = threading.RLock()
-        self._with_stdlib = stdlib
-        # Filled when first needed: most processes that import us need few of these ops, late.
-        self._stdlib_pending = stdlib
-        self._ops: dict[str, Op] = {}
+    def __init__(self, *, stdlib: bool = True, discovery: bool = True) -> None:
+        super().__init__(libraries=stdlib, discovery=discovery)
 
     def register(
         self,
@@ -76,6 +73,7 @@ class OpRegistry:
         inline: bool = False,
         requires: Iterable[str] | None = None,
         on_drift: OnDrift = "warn",
+        traits: Iterable[str] = (),
         replace: bool = False,
     ) -> Op:
         """Register a callable under a name.
@@ -98,6 +96,9 @@ class OpRegistry:
             Distributions whose version enters the identity; see `identify`.
         on_drift
             What to do when code changes under one `version`: `warn`, `error` or `ignore`.
+        traits
+            How it runs, such as `io-bound` or `blocking`, besides what `invariant`'s `@op_traits`
+            says; for schedulers, never part of the identity.
         replace
             Take a name that another function has.
 
@@ -107,7 +108,13 @@ class OpRegistry:
             If the name is taken or not valid, or the function cannot be an op.
         """
         op = make_op(
-            name, function, version=version, inline=inline, requires=requires, on_drift=on_drift
+            name,
+            function,
+            version=version,
+            inline=inline,
+            requires=requires,
+            on_drift=on_drift,
+            traits=traits,
         )
         self._add([op], replace)
         return op
@@ -123,6 +130,9 @@ class OpRegistry:
         replace: bool = False,
     ) -> tuple[Op, ...]:
         """Register many functions as `prefix:name`, all of them or none.
+
+        Classes with the methods of `ICacheable` that are in the modules of the functions become
+        cacheable too.
 
         Parameters
         ----------
@@ -140,10 +150,7 @@ class OpRegistry:
         RegistrationError
             If `package` is neither, or any of the functions cannot be registered.
         """
-        functions = getattr(package, "OPS", package)
-        if not isinstance(functions, Mapping):
-            msg = f"package {prefix!r}: expected a mapping or a module with OPS, got {package!r}"
-            raise RegistrationError(msg)
+        functions = functions_of(package, prefix)
         if not is_name(prefix):
             raise RegistrationError(bad_name(prefix))
         requires = None if requires is None else tuple(requires)
@@ -162,6 +169,7 @@ class OpRegistry:
             msg = f"package {prefix!r}: inline names {unknown}, which are not in the package"
             raise RegistrationError(msg)
         self._add(ops, replace)
+        claims.claim_package(functions.values())
         return ops
 
     @overload
@@ -177,76 +185,12 @@ class OpRegistry:
         inline: bool = False,
         requires: Iterable[str] | None = None,
         on_drift: OnDrift = "warn",
+        traits: Iterable[str] = (),
     ) -> Callable[[Callable[P, R_co]], OpFunction[P, R_co]]: ...
 
     def op(self, name: Any = None, /, **options: Any) -> Any:
         """Register a function with this registry, as the module-level `op` does."""
         return op(name, registry=self, **options)
-
-    def get(self, name: str) -> Op:
-        """Return the op with a name.
-
-        Raises
-        ------
-        UnknownOpError
-            If there is none; the message names close matches.
-        """
-        found = self._ops.get(name)
-        if found is None and self._stdlib_pending:
-            found = self._all().get(name)
-        if found is None:
-            raise UnknownOpError(op=name, known=self.names())
-        return found
-
-    def has(self, name: str) -> bool:
-        """Return whether there is an op with a name."""
-        return name in self._all()
-
-    def names(self) -> tuple[str, ...]:
-        """Return all names, sorted."""
-        return tuple(sorted(self._all()))
-
-    def clear(self) -> None:
-        """Forget all that was registered; the registry is as when it was new."""
-        with self._lock:
-            self._ops = {}
-            self._stdlib_pending = self._with_stdlib
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._all()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.names())
-
-    def __len__(self) -> int:
-        return len(self._all())
-
-    def __repr__(self) -> str:
-        counts: dict[str, int] = {}
-        for name in self.names():
-            package = name.partition(":")[0]
-            counts[package] = counts.get(package, 0) + 1
-        packages = ", ".join(f"{package}: {count}" for package, count in counts.items())
-        return f"<OpRegistry of {len(self)} ops ({packages or 'empty'})>"
-
-    def _all(self) -> Mapping[str, Op]:
-        if self._stdlib_pending:
-            with self._lock:
-                if self._stdlib_pending:
-                    self._ops = {**_stdlib_ops(), **self._ops}
-                    self._stdlib_pending = False
-        return self._ops
-
-    def _add(self, ops: Iterable[Op], replace: bool) -> None:
-        with self._lock:
-            ops = tuple(ops)
-            if any(op.name.startswith(_STDLIB) for op in ops):
-                self._all()
-            if not replace:
-                for op in ops:
-                    _check_free(op, self._ops.get(op.name))
-            # One new table instead of many changes: readers see all of a package or none.
-            self._ops = {**self._ops, **{op.name: op for op in ops}}
 
 
 _DEFAULT = OpRegistry()
@@ -270,6 +214,7 @@ def op(
     inline: bool = False,
     requires: Iterable[str] | None = None,
     on_drift: OnDrift = "warn",
+    traits: Iterable[str] = (),
     registry: OpRegistry | None = None,
 ) -> Callable[[Callable[P, R_co]], OpFunction[P, R_co]]: ...
 
@@ -284,7 +229,7 @@ def op(name: Any = None, /, *, registry: OpRegistry | None = None, **options: An
     ----------
     name
         By default `<last part of the module's name>:<name of the function>`.
-    version, inline, requires, on_drift
+    version, inline, requires, on_drift, traits
         As for `OpRegistry.register`.
     registry
         By default that of the process.
@@ -323,33 +268,3 @@ def _node(op_name: str, /, **params: Any) -> Node:
     from invariant_dask.graph.model import Node
 
     return Node(op_name, params)
-
-
-def _stdlib_ops() -> dict[str, Op]:
-    from invariant_dask.ops import stdlib
-
-    ops = {}
-    for short, function in stdlib.OPS.items():
-        name = f"{_STDLIB}:{short}"
-        version = stdlib.VERSIONS.get(short, stdlib.VERSION)
-        inline = short in stdlib.INLINE
-        ops[name] = make_op(name, function, version=version, inline=inline, requires=())
-    return ops
-
-
-def _check_free(new: Op, old: Op | None) -> None:
-    if old is None or same_origin(old.function, new.function):
-        return
-    msg = (
-        f"op {new.name!r} is already registered by {_where(old.function)}, and "
-        f"{_where(new.function)} is another function; use another name or replace=True"
-    )
-    raise RegistrationError(msg)
-
-
-def _where(function: Any) -> str:
-    module, qualname = (
-        getattr(function, "__module__", None),
-        getattr(function, "__qualname__", None),
-    )
-    return f"{module}.{qualname}" if module and qualname else repr(function)
