@@ -250,7 +250,7 @@ def test_switch_without_a_case_lists_the_cases(run) -> None:
         g = choice(ref("s"))
         if context is None:
             g.add("s", "t:add", a="oth", b="er")
-        with pytest.raises(SwitchError, match="'other'.*'3', 'false', 'true'"):
+        with pytest.raises(SwitchError, match=r"'other'.*'3', 'false', 'true'"):
             run(g, ["end"], context)
     assert run(choice(ref("s"), default="low"), ["end"], {"s": "other"}) == 1001
 
@@ -283,7 +283,7 @@ def test_cycle_through_a_switch_is_found(run) -> None:
     g = Graph()
     g.add("a", "t:add", a=ref("switch"), b=1)
     g["switch"] = SwitchNode("x", cases={"x": "a"})
-    with pytest.raises(GraphError, match="switch -> a -> switch|a -> switch -> a"):
+    with pytest.raises(GraphError, match=r"switch -> a -> switch|a -> switch -> a"):
         run(g, ["switch"])
 
 
