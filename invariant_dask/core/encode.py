@@ -196,6 +196,19 @@ def descriptor_of(identity: bytes) -> bytes:
     return HASHED_HEAD + sha256(DOMAIN_VALUE + identity).digest()
 
 
+def hidden(encoded: Encoded) -> Encoded:
+    """Return the same value with an identity form that tells no more than a hash."""
+    identity = encoded.identity
+    if not identity.startswith(HASHED_HEAD):
+        identity = HASHED_HEAD + sha256(DOMAIN_VALUE + identity).digest()
+    return Encoded(identity, encoded.storage, encoded.blobs)
+
+
+def is_hidden(encoded: Encoded) -> bool:
+    """Whether a value was `hidden`: no other identity form is a hash."""
+    return encoded.identity.startswith(HASHED_HEAD)
+
+
 def hash_of_identity(identity: bytes) -> ArtifactHash:
     """Return the stable hash of the value with this identity form."""
     return ArtifactHash(sha256(DOMAIN_VALUE + identity).digest())

@@ -21,12 +21,15 @@ from invariant_dask.core.encode import (
     encode,
     encode_int,
     head,
+    hidden,
+    is_hidden,
 )
 from invariant_dask.core.files import File, FileContent
 from invariant_dask.errors import ExpressionError, GraphError, NotCacheableError
 from invariant_dask.graph.composite import Vertex
 from invariant_dask.graph.expressions import Text
 from invariant_dask.graph.markers import Cel, Ref, parsed_texts
+from invariant_dask.graph.secrets import Secret
 from invariant_dask.ops.surroundings import FixedSurroundings
 from invariant_dask.plan.payload import (
     Derived,
@@ -34,6 +37,7 @@ from invariant_dask.plan.payload import (
     Payload,
     Template,
     evaluate_with,
+    has_secret,
     is_derived,
     no_values,
     placeholder,
@@ -202,8 +206,11 @@ class Binder:
 
     def from_outside(self, scope: Scope, name: str) -> Value:
         if scope.parent is None:
+            given = scope.outside[name]
             try:
-                return encode(scope.outside[name], {File: self.file})
+                if isinstance(given, Secret):
+                    return hidden(encode(given.reveal(), {File: self.file}))
+                return encode(given, {File: self.file})
             except NotCacheableError as error:
                 raise error.of(f"context {name!r}") from None
         kept = self.slots, self.derives, self.at
@@ -269,7 +276,7 @@ class Binder:
             descriptor, payload = self.derived(scope, marker)
         if isinstance(payload, bytes):
             return payload, payload
-        if isinstance(payload, Encoded):
+        if isinstance(payload, Encoded) and not is_hidden(payload):
             blobs.update(payload.blobs)
             return payload.identity, payload.storage
         slots.append(payload)
@@ -285,9 +292,11 @@ class Binder:
                 values[name] = value_of_payload(each, no_values)
         try:
             with FixedSurroundings():
-                return encode(evaluate_with(payload, values))
+                made = encode(evaluate_with(payload, values))
         except ExpressionError as error:
-            raise ExpressionError(f"{self.at[0]!r}, {self.at[1]}: {error}") from None
+            text = "an expression with a secret has no value" if has_secret(payload) else error
+            raise ExpressionError(f"{self.at[0]!r}, {self.at[1]}: {text}") from None
+        return hidden(made) if has_secret(payload) else made
 
     def content(self, content: FileContent) -> Pair:
         encoded = encode(content)

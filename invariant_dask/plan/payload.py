@@ -110,7 +110,7 @@ def describe(payload: Payload, inputs: Sequence[bytes], value_of: ValueOf | None
         return describe(payload.payload, chosen, lambda i: value_of(payload.inputs[i]))
     if type(payload) is Derived:
         if value_of is not None:
-            return encode(evaluate(payload, value_of)).descriptor
+            return _encoded(payload, evaluate(payload, value_of)).descriptor
         described = [describe(each, inputs, None) for each in payload.payloads]
         names = dict(zip(payload.names, described, strict=True))
         return placeholder(payload.kind, payload.source, names)
@@ -230,4 +230,21 @@ def settled(payload: Payload, value_of: ValueOf) -> Payload:
     """
     if not is_derived(payload):
         return payload
-    return encode(value_of_payload(payload, value_of))
+    return _encoded(payload, value_of_payload(payload, value_of))
+
+
+def _encoded(payload: Payload, value: Any) -> Encoded:
+    """Encode what was derived; what a secret went into is one."""
+    encoded = encode(value)
+    return enc.hidden(encoded) if has_secret(payload) else encoded
+
+
+def has_secret(payload: Payload) -> bool:
+    """Whether a secret is part of a payload."""
+    if isinstance(payload, Encoded):
+        return enc.is_hidden(payload)
+    if isinstance(payload, Nested):
+        return has_secret(payload.payload)
+    if isinstance(payload, Template):
+        return any(map(has_secret, payload.slots))
+    return isinstance(payload, Derived) and any(map(has_secret, payload.payloads))

@@ -16,6 +16,7 @@ from invariant_dask.errors import (
     SwitchError,
 )
 from invariant_dask.graph.model import SubGraphNode, SwitchNode, cel
+from invariant_dask.graph.secrets import Secret
 
 
 @pytest.fixture
@@ -342,3 +343,40 @@ def test_context_value_that_is_not_cacheable_is_named_where_it_is_used(run) -> N
     with pytest.raises(NotCacheableError, match="context 'c'"):
         run(g, context={"c": 0.5})
     assert run(g, context={"c": 1, "unused": 0.5}) == 2
+
+
+def test_secret_is_used_and_never_shown(run, registry, calls) -> None:
+    words = "correct horse battery"
+
+    def graph():
+        g = Graph()
+        g.add("x", "t:add", a=1, b=2)
+        g.add("plain", "t:pack", key=ref("token"), inside=[ref("token"), ref("x")])
+        g.add("made", "t:pack", key=cel("token + '!'"), later="${token} ${x}", known=["${token}"])
+        g.add("end", "t:pack", sizes=[ref("plain", item="key"), ref("made", item="later")])
+        return g
+
+    context = {"token": Secret(words)}
+    compiled = compile(graph(), ["end"], context, store=run.store, registry=registry)
+    assert compiled.compute(scheduler="sync") == {"sizes": [words, f"{words} 3"]}
+    assert words not in repr(context)
+    assert words not in str(compiled.plan(rerun=["plain", "made"]))
+    manifests = [record.manifest for record in run.store.recent("t:pack")]
+    assert len(manifests) == 3
+    for manifest in manifests[1:]:
+        assert words.encode() not in manifest
+    calls.clear()
+    again = {"token": Secret(words)}
+    assert compile(graph(), ["made"], again, store=run.store, registry=registry).compute()
+    assert calls == []
+    other = {"token": Secret("other")}
+    assert compile(graph(), ["made"], other, store=run.store, registry=registry).compute()
+    assert calls == ["pack"]
+
+
+def test_secret_that_breaks_an_expression_is_not_told(run) -> None:
+    g = Graph()
+    g.add("x", "t:add", a=cel("token + 1"), b=1)
+    with pytest.raises(ExpressionError, match="with a secret") as caught:
+        run(g, context={"token": Secret("hunter2")})
+    assert "hunter2" not in str(caught.value)
