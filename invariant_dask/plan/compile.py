@@ -81,6 +81,7 @@ def compile_graph(
         chosen,
         getattr(graph, "name", ""),
         tuple(compiler.open),
+        nonce,
     )
 
 

@@ -116,6 +116,8 @@ class Program:
     name: str = ""
     open: tuple[OpenSwitch, ...] = ()
     """Switches that have to be decided before the outputs are known."""
+    nonce: bytes = b""
+    """What keeps this program apart from others, where it must not meet them."""
 
     @property
     def targets(self) -> tuple[int, ...]:
@@ -143,7 +145,7 @@ class Program:
                 made = assemble_manifest(step.bound.identity, step.parts, inputs, private, None)
                 planned = PlannedDigest(manifest.digest(made))
                 steps[index] = replace(step, planned=planned, private=private)
-        return replace(self, steps=steps)
+        return replace(self, steps=steps, nonce=nonce)
 
     def selectors(self, also: Collection[int] = ()) -> Program:
         """Return the program of what the open switches have to know.

@@ -64,9 +64,14 @@ def bundle_hex(program: Program) -> str:
         return sha256(DOMAIN_BUNDLE + os.urandom(32)).hexdigest()
     steps = [program.steps[index] for index in program.targets]
     if len(steps) == 1:
-        return steps[0].planned.hex()
-    named = zip(program.outputs, (step.planned for step in steps), strict=True)
-    return bundle_digest(named).hex()
+        digest: bytes = steps[0].planned
+    else:
+        named = zip(program.outputs, (step.planned for step in steps), strict=True)
+        digest = bundle_digest(named)
+    if any(step.volatile for step in program.steps):
+        # The same graph, compiled again, runs again: a scheduler must not take one for the other.
+        digest = sha256(DOMAIN_SALT + program.nonce + digest).digest()
+    return digest.hex()
 
 
 def value_key(program: Program) -> str:
@@ -76,11 +81,16 @@ def value_key(program: Program) -> str:
 
 def complete_graph(program: Program, info: RunInfo) -> DaskGraph:
     """Return the graph for plain Dask: every step, store-first, and the unwrapped outputs."""
-    keys, jobs = Keys(program), Jobs(code.reference, info, store_first=True)
-    graph: DaskGraph = {}
+    jobs, graph = Jobs(code.reference, info, store_first=True), DaskGraph()
+    volatile = [index for index, step in enumerate(program.steps) if step.volatile]
+    fresh = {*volatile, *program.descendants(volatile)} if volatile else set()
+    keys = Keys(program, program.nonce if fresh else b"", fresh)
+    # What is volatile runs always, and what is made from it has to agree with what came out now.
+    after_inputs = Jobs(code.reference, info)
     for index, step in enumerate(program.steps):
         key = keys.of(index)
-        graph[key] = _task(key, spec_of(step, jobs.of(step.bound)), keys, step.needs)
+        job = (after_inputs if index in fresh else jobs).of(step.bound)
+        graph[key] = _task(key, spec_of(step, job, forced=step.volatile), keys, step.needs)
     _add_value(graph, program, keys)
     return graph
 

@@ -380,3 +380,39 @@ def test_secret_that_breaks_an_expression_is_not_told(run) -> None:
     with pytest.raises(ExpressionError, match="with a secret") as caught:
         run(g, context={"token": Secret("hunter2")})
     assert "hunter2" not in str(caught.value)
+
+
+def test_volatile_node_runs_always_under_plain_dask_too(registry, calls) -> None:
+    import dask
+
+    state = {"n": 1}
+
+    def read():
+        calls.append("read")
+        return state["n"]
+
+    registry.register("t:read", read, version="1", on_drift="ignore")
+    g = Graph()
+    g["n"] = Node("t:read", {}, cache="volatile")
+    g.add("twice", "t:add", a=ref("n"), b=ref("n"))
+    store = MemoryStore()
+
+    def value():
+        calls.clear()
+        compiled = compile(g, store=store, registry=registry)
+        return dask.compute(compiled, scheduler="sync")[0]
+
+    assert (value(), calls) == (2, ["read", "add"])
+    assert (value(), calls) == (2, ["read"])
+    state["n"] = 2
+    assert (value(), calls) == (4, ["read", "add"])
+
+
+def test_plain_dask_says_that_a_switch_has_to_be_decided_first(registry) -> None:
+    import dask
+
+    g = choice(ref("n"))
+    g.add("n", "t:add", a=1, b=2)
+    compiled = compile(g, ["end"], store=MemoryStore(), registry=registry)
+    with pytest.raises(GraphError, match=r"'switch'.*use \.compute"):
+        dask.compute(compiled, scheduler="sync")
