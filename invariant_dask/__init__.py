@@ -16,7 +16,9 @@ from invariant_dask._version import __version__
 if TYPE_CHECKING:
     from invariant_dask.core.files import File
     from invariant_dask.core.types import ICacheable
-    from invariant_dask.graph.model import Graph, Node, Ref, ref
+    from invariant_dask.graph.documents import Document, dump_graph, load_document, load_graph
+    from invariant_dask.graph.model import Cel, Graph, Node, Ref, SubGraphNode, SwitchNode, cel, ref
+    from invariant_dask.graph.secrets import Secret
     from invariant_dask.ops.registry import OpRegistry, default_registry, op
     from invariant_dask.ops.types import cacheable
     from invariant_dask.plan.plan import Decision, Plan
@@ -27,15 +29,18 @@ if TYPE_CHECKING:
     from invariant_dask.store.opening import open_store
 
 __all__ = [
-    "Compiled", "Decision", "DiskStore", "File", "Graph", "ICacheable", "MemoryStore", "Node",
-    "NullStore", "OpRegistry", "Plan", "Ref", "Run", "__version__", "cacheable", "compile",
-    "default_registry", "op", "open_store", "ref",
+    "Cel", "Compiled", "Decision", "DiskStore", "Document", "File", "Graph", "ICacheable",
+    "MemoryStore", "Node", "NullStore", "OpRegistry", "Plan", "Ref", "Run", "Secret",
+    "SubGraphNode", "SwitchNode", "__version__", "cacheable", "cel", "compile", "default_registry",
+    "dump_graph", "load_document", "load_graph", "op", "open_store", "ref",
 ]  # fmt: skip
 
 _HOMES = {
     "core.files": ("File",),
     "core.types": ("ICacheable",),
-    "graph.model": ("Graph", "Node", "Ref", "ref"),
+    "graph.documents": ("Document", "dump_graph", "load_document", "load_graph"),
+    "graph.model": ("Cel", "Graph", "Node", "Ref", "SubGraphNode", "SwitchNode", "cel", "ref"),
+    "graph.secrets": ("Secret",),
     "ops.registry": ("OpRegistry", "default_registry", "op"),
     "ops.types": ("cacheable",),
     "plan.plan": ("Decision", "Plan"),
