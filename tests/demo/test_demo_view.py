@@ -84,6 +84,8 @@ def test_keep_leaves_the_cluster_up_until_interrupted(first: str, folder: Path) 
     process = subprocess.Popen(
         [*COMMAND, "--keep"], cwd=folder, text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        # Whoever runs this in the background of a shell has interrupts ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     with process:
         assert process.stdout is not None
