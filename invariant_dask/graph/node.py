@@ -84,7 +84,9 @@ class Node:
         msg = f"a Node cannot change; make a new one with another {name}"
         raise AttributeError(msg)
 
-    __delattr__ = __setattr__  # type: ignore[assignment]
+    def __delattr__(self, name: str) -> NoReturn:
+        msg = f"a Node cannot change; make a new one without {name}"
+        raise AttributeError(msg)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Node):

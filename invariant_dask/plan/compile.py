@@ -245,7 +245,12 @@ class _Compiler:
         try:
             op = self.registry.get(op_name)
         except UnknownOpError as error:
-            raise UnknownOpError(op=op_name, known=error.known, node=node_id) from None  # type: ignore[attr-defined]
+            raise UnknownOpError(
+                op=op_name,
+                known=error.known,  # type: ignore[attr-defined]
+                node=node_id,
+                reason=error.reason,
+            ) from None
         identity = op.identity()
         declared = identity.kind == "version" and identity.code is not None
         code = identity.code.digest if declared and identity.code is not None else ""
