@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from dataclasses import dataclass, field
 
+import celpy
 import invariant
 from invariant.store.memory import MemoryStore as TheirStore
 
@@ -20,6 +21,9 @@ from invariant_dask.ops.registry import OpRegistry
 # often they are called is not promised.
 INLINE = frozenset(f"stdlib:{name}" for name in stdlib.INLINE)
 LOCAL = ("sync", "threads")
+
+# The first one of a process raises the recursion limit, which Hypothesis must not see.
+celpy.Environment()
 
 
 class Counted:
