@@ -11,10 +11,10 @@ from upstream.oracle import Ours, Theirs, compare, shape
 
 from invariant_dask.errors import (
     ExpressionError,
+    GraphError,
     InvariantError,
     NotCacheableError,
     ParameterError,
-    GraphError,
 )
 
 
@@ -56,8 +56,8 @@ def test_a_bool_of_an_expression_keeps_its_type_when_it_is_used_again():
     graph = {"x": of(3), "y": of(cel("x > 2"), "x"), "out": of(cel("y"), "y")}
     assert both(graph) == (shape(1), shape(True))
     # As a selector alone it is the same in both.
-    graph = {"x": of(3), "y": of(cel("x > 2"), "x"), "out": SwitchNode(ref("y"), ["y"], {"true": "x"})}
-    compare(graph, ["out"])
+    graph["switch"] = SwitchNode(ref("y"), ["y"], {"true": "x"})
+    compare(graph, ["switch"])
 
 
 def test_the_text_of_a_bool_is_that_of_the_language_here():
@@ -67,7 +67,7 @@ def test_the_text_of_a_bool_is_that_of_the_language_here():
 
 def test_an_int_may_stand_before_a_decimal_here():
     graph = {"x": of(Decimal("1.5")), "out": of(cel("2 + x"), "x")}
-    with pytest.raises(ValueError, match="2 [+] x"):
+    with pytest.raises(ValueError, match=r"2 \+ x"):
         theirs(graph)
     assert shape(ours(graph)) == shape(Decimal("3.5"))
     # The other order is the same in both.
@@ -83,20 +83,13 @@ def test_a_decimal_that_would_be_rounded_is_an_error_here():
 
 
 def test_ints_beyond_64_bits_are_handed_over_by_references_only():
-    graph = {"x": of(2**64), "out": of(cel("x"), "x"), "same": of(ref("x"), "x")}
-    with pytest.raises(ValueError, match="overflow"):
-        theirs(graph)
-    assert_refused_or_exact(graph, 2**64)
-    compare(graph, ["same"])
-
-
-def assert_refused_or_exact(graph, expected):
-    """Ours is never wrong about a big int: it is the exact one, or an error."""
-    try:
-        found = ours(graph)
-    except InvariantError:
-        return
-    assert found == expected
+    for value, expression in [(2**64, "x"), (2**62, "x * 4")]:
+        graph = {"x": of(value), "out": of(cel(expression), "x"), "same": of(ref("x"), "x")}
+        with pytest.raises(ValueError, match="overflow"):
+            theirs(graph)
+        with pytest.raises(ExpressionError, match=r"decimal\(\)"):
+            ours(graph)
+        compare(graph, ["same"])
 
 
 def test_markers_in_tuples_are_resolved_here():
@@ -144,10 +137,9 @@ def test_dictionaries_come_in_canonical_order():
     assert list(ours(graph)) == ["a", "b"]
 
 
-@pytest.mark.parametrize("text", ["${x", "${{x}}"])
-def test_a_marker_that_is_not_closed_is_refused_here(text):
-    graph = {"x": of(1), "out": of(text, "x")}
-    print("THEIRS", text, outcome(theirs, graph))
+def test_an_expression_that_is_not_closed_is_refused_here():
+    graph = {"x": of(1), "out": of("${x", "x")}
+    assert theirs(graph) == "${x"
     with pytest.raises(ExpressionError):
         ours(graph)
 
@@ -168,8 +160,3 @@ def test_polynomials_are_of_our_own_class_with_the_same_hash():
     assert type(there) is invariant.types.Polynomial
     assert type(here) is not type(there)
     assert here.get_stable_hash() == there.get_stable_hash()
-
-
-def outcome(f, *a):
-    try: return repr(f(*a))
-    except Exception as e: return repr(e)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import importlib
-import inspect
 import io
 from decimal import Decimal
 from types import SimpleNamespace
 
+import invariant
 import invariant_gfx.ops
 import invariant_gfx.recipes
 import invariant_gfx.shapes
@@ -17,7 +16,9 @@ from invariant import Node, SubGraphNode, SwitchNode, cel, ref
 from invariant_gfx.anchors import absolute, relative
 from invariant_gfx.artifacts import BlobArtifact, ImageArtifact
 from PIL import Image, ImageFont
-from upstream.oracle import compare, compare_on_cluster
+from upstream.oracle import Ours, Theirs, assert_same, compare, compare_on_cluster
+
+from invariant_dask.graph.documents import load_document
 
 D = Decimal
 SVG = (
@@ -83,11 +84,13 @@ def of_image():
         ],
         "dilate": [{"radius": 2}, {"radius": 1}, {"radius": cel("radius + 1")}],
         "erode": [{"radius": 1}, {"radius": ref("radius")}],
-        "flip": [{"horizontal": True}, {"vertical": True}, {}, {"horizontal": True, "vertical": True}],
+        "flip": [
+            {"horizontal": True}, {"vertical": True}, {}, {"horizontal": True, "vertical": True},
+        ],
         "gaussian_blur": [{"sigma": D("1.5")}, {"sigma": 0}, {"sigma": "2"}],
         "gradient_opacity": [
             {"angle": 30},
-            {"angle": D("90"), "start": D("0.8"), "end": 0, "start_pos": "0.1", "end_pos": D("0.5")},
+            {"angle": D(90), "start": D("0.8"), "end": 0, "start_pos": "0.1", "end_pos": D("0.5")},
         ],
         "mask_alpha": [{"mask": ref("drawn")}, {"mask": ref("extract_alpha")}],
         "opacity": [{"factor": D("0.3")}, {"factor": ref("scale")}, {"factor": 1}],
@@ -137,6 +140,7 @@ def of_text():
 
 def of_many():
     images = ["drawn", "text", "decoded"]
+    refs = [ref(name) for name in images]
     layered = {
         f"composite {mode}": gfx(
             "composite",
@@ -164,10 +168,8 @@ def of_many():
                 {"image": ref("decoded"), "anchor": relative("c", "c@c", "${canvas.width / 10}")},
             ],
         ),
-        "row": gfx("layout", *images, direction="row", align="c", gap=D(3), items=[*map(ref, images)]),
-        "column": gfx(
-            "layout", *images, direction="column", align="e", gap="2", items=[*map(ref, images)]
-        ),
+        "row": gfx("layout", *images, direction="row", align="c", gap=D(3), items=refs),
+        "column": gfx("layout", *images, direction="column", align="e", gap="2", items=refs),
         "from jpeg": gfx("blob_to_image", blob=ref("jpeg")),
         "from svg": gfx("render_svg", svg_content=ref("svg"), width=D(30), height="20"),
         "solid": gfx("create_solid", "radius", size=[D(4), "${radius}"], color=PALETTE[3]),
@@ -193,9 +195,7 @@ def of_shapes():
 
 def colors():
     names = ["red", "#12345678", "hsl(120, 50%, 50%)", (1, 2, 3), [4, 5, 6, 7]]
-    graph = {
-        f"color {at}": gfx("resolve_color", color=color) for at, color in enumerate(names)
-    }
+    graph = {f"color {at}": gfx("resolve_color", color=color) for at, color in enumerate(names)}
     graph["used"] = gfx("create_solid", size=(3, 3), color=ref("color 1"))
     return graph
 
@@ -313,17 +313,12 @@ def test_every_op_of_the_package_is_compared():
 
 
 def test_pictures_in_documents_are_the_same_in_both():
-    import invariant
-
-    from invariant_dask.graph.documents import load_document
-    from upstream.oracle import Ours, Theirs, assert_same
-
     blob = BlobArtifact(picture("PNG"), "image/png")
     graph = recipes() | {"decoded": gfx("blob_to_image", blob=blob)}
     del graph["text"]
     graph = {name: vertex for name, vertex in graph.items() if "text" not in vertex.deps}
     text = invariant.dump_graph(graph)
-    assert base64.b64encode(blob.data).decode()[:40] in text or "$icacheable" in text
+    assert "$icacheable" in text
     outputs = ["decoded", "poster", "wide stroke"]
     expected = Theirs().run(graph, outputs)
     assert_same(Ours("sync").run(load_document(text).graph, outputs), expected)
