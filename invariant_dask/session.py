@@ -24,6 +24,7 @@ from invariant_dask.errors import ArtifactLostError, GraphError, OutputsError
 from invariant_dask.graph.composite import Vertex
 from invariant_dask.graph.markers import Ref
 from invariant_dask.graph.model import Graph
+from invariant_dask.ops import claims
 from invariant_dask.ops.registry import OpRegistry, default_registry
 from invariant_dask.plan.compile import compile_graph
 from invariant_dask.plan.plan import Plan
@@ -288,7 +289,7 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
 
     def info(self, run: str) -> RunInfo:
         """Return what all tasks of one submission share."""
-        return RunInfo(self.store.ref(), run, writer())
+        return RunInfo(self.store.ref(), run, writer(), claims.references())
 
     def _check_decided(self) -> None:
         if self.program.open:

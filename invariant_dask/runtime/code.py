@@ -23,7 +23,6 @@ import cloudpickle
 
 from invariant_dask.core import types
 from invariant_dask.errors import InvariantError, StaleCodeError
-from invariant_dask.ops import claims
 from invariant_dask.ops.entry import Op
 from invariant_dask.ops.fingerprint import distribution_of
 from invariant_dask.ops.identity import OpIdentity, identify, reference_of
@@ -46,8 +45,6 @@ class CodeRef:
     """Of the code, where the identity is a declared version."""
     obstacle: str = ""
     """Why there is no payload, if there should be one."""
-    types: tuple[str, ...] = ()
-    """Classes of installed packages whose values the task may meet, as `module:qualname`."""
 
     @property
     def key(self) -> Key:
@@ -69,7 +66,6 @@ _ready: dict[Key, Callable[..., Any]] = {}
 _checked: dict[Key, float] = {}
 """When code of this process was last compared with its identity."""
 _packed: dict[Key, CodeRef] = {}
-_told: set[tuple[str, ...]] = set()
 
 
 def _after_fork() -> None:
@@ -126,9 +122,6 @@ def reference(bound: BoundOp) -> CodeRef:
         known = _packed.get(key)
         if known is None:
             known = _packed[key] = _pack(bound)
-        found = claims.references()
-        if known.types != found:
-            known = _packed[key] = replace(known, types=found)
         return known
 
 
@@ -154,9 +147,6 @@ def function_of(ref: CodeRef, *, recent: bool = False) -> Callable[..., Any]:
     StaleCodeError
         If this process has other code under that name and none came along.
     """
-    if ref.types and ref.types not in _told:
-        claims.bind_references(ref.types)
-        _told.add(ref.types)
     found = _ready.get(ref.key)
     if found is not None and recent and ref.key in _offered:
         if time.monotonic() - _checked.get(ref.key, 0) >= FRESH:

@@ -20,6 +20,7 @@ from invariant_dask.errors import (
     SchedulerError,
     StaleCodeError,
 )
+from invariant_dask.ops import claims
 from invariant_dask.plan.drift import find_drift
 from invariant_dask.plan.plan import Decision, Plan
 from invariant_dask.plan.program import Program
@@ -184,7 +185,7 @@ class Driver:
             keys = graph.Keys(self.program, os.urandom(16), None if keys.salt else tainted)
         running = (i for i in self.program.targets if plan.decisions[i] is Decision.RUN)
         work = graph.Work(
-            plan, keys, RunInfo(self.store.ref(), self.run.id, writer()),
+            plan, keys, RunInfo(self.store.ref(), self.run.id, writer(), claims.references()),
             wanted=only or list(dict.fromkeys(running)), whole=not only,
             forced=self.forced, known=known,
             reports=self.progress is not None and scheduler.reports_by_event,

@@ -91,7 +91,7 @@ def complete_graph(program: Program, info: RunInfo) -> DaskGraph:
         key = keys.of(index)
         job = (after_inputs if index in fresh else jobs).of(step.bound)
         graph[key] = _task(key, spec_of(step, job, forced=step.volatile), keys, step.needs)
-    _add_value(graph, program, keys)
+    _add_value(graph, program, keys, info)
     return graph
 
 
@@ -117,7 +117,7 @@ def frozen_graph(plan: Plan, info: RunInfo, complete: DaskGraph) -> DaskGraph:
             needs = (*step.inputs, *running_after(plan, step))
             graph[key] = _task(key, spec_of(step, jobs.of(step.bound)), keys, needs)
             stack.extend(needs)
-    _add_value(graph, program, keys)
+    _add_value(graph, program, keys, info)
     return graph
 
 
@@ -217,10 +217,10 @@ def _task(key: str, spec: Spec, keys: Keys, needs: Iterable[int]) -> Task:
     return Task(key, run_node, spec, *[TaskRef(keys.of(index)) for index in needs])
 
 
-def _add_value(graph: DaskGraph, program: Program, keys: Keys) -> None:
+def _add_value(graph: DaskGraph, program: Program, keys: Keys, info: RunInfo) -> None:
     key = value_key(program)
     refs: list[Any] = [TaskRef(keys.of(index)) for index in program.targets]
     if len(refs) == 1:
-        graph[key] = Task(key, unwrap, refs[0])
+        graph[key] = Task(key, unwrap, info.types, refs[0])
     else:
-        graph[key] = Task(key, unwrap_all, list(program.outputs), *refs)
+        graph[key] = Task(key, unwrap_all, info.types, list(program.outputs), *refs)

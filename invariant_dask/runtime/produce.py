@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ from invariant_dask.errors import (
     OpFailedError,
     StoreUnavailableError,
 )
+from invariant_dask.ops import claims
 from invariant_dask.ops.surroundings import FixedSurroundings
 from invariant_dask.plan.payload import settled, value_of_payload
 from invariant_dask.plan.program import BoundOp, Part, assemble_manifest
@@ -56,6 +58,17 @@ class RunInfo(NamedTuple):
     run: str
     """Id of the run; empty under plain Dask."""
     writer: str = ""
+    types: tuple[str, ...] = ()
+    """Classes of installed packages whose values tasks may meet; see `claims.references`."""
+
+
+@lru_cache(maxsize=64)
+def bind_types(references: tuple[str, ...]) -> None:
+    """Register classes of installed packages, as far as they are installed here."""
+    for reference in references:
+        # Only whoever meets a value of a class that is not here needs it, and is told then.
+        with suppress(ImportError):
+            claims.bind_references([reference])
 
 
 class Job:
@@ -179,6 +192,7 @@ def produce(
     StaleCodeError
         If this process does not have the code that the digest stands for.
     """
+    bind_types(spec.job.info.types)
     if spec.job.store_first and spec.asks:
         found = store.lookup([spec.planned]).get(spec.planned)
         handle = _stored(spec, store, inputs, spec.planned, found)

@@ -15,7 +15,7 @@ from invariant_dask.core.digest import PlannedDigest
 from invariant_dask.core.sealed import SealedDict
 from invariant_dask.errors import ArtifactLostError
 from invariant_dask.runtime.handle import Handle, Outcome, Recipe
-from invariant_dask.runtime.produce import RunInfo, Spec, produce
+from invariant_dask.runtime.produce import RunInfo, Spec, bind_types, produce
 from invariant_dask.store.base import Store
 from invariant_dask.store.opening import StoreRef
 
@@ -98,8 +98,9 @@ def load_node(planned: PlannedDigest, info: RunInfo, again: Recipe | None = None
     )  # fmt: skip
 
 
-def unwrap(handle: Handle) -> Any:
-    """Return the sealed value behind a handle."""
+def unwrap(types: tuple[str, ...], handle: Handle) -> Any:
+    """Return the sealed value behind a handle; it may be of a class that some package declares."""
+    bind_types(types)
     value = handle.value(sealed=True)
     if _cluster_worker() is None:
         return value
@@ -109,9 +110,9 @@ def unwrap(handle: Handle) -> Any:
     return seal_arrays(value)
 
 
-def unwrap_all(names: Sequence[str], *handles: Handle) -> Any:
+def unwrap_all(types: tuple[str, ...], names: Sequence[str], *handles: Handle) -> Any:
     """Return the sealed values of several outputs by name."""
-    return SealedDict(zip(names, map(unwrap, handles), strict=True))
+    return SealedDict(zip(names, (unwrap(types, handle) for handle in handles), strict=True))
 
 
 def announce(worker: Any, spec: Spec, outcome: Outcome) -> None:

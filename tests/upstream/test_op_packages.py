@@ -7,6 +7,7 @@ import sys
 import textwrap
 from decimal import Decimal
 
+import dask
 import invariant
 import invariant.types
 import invariant_gfx.ops
@@ -144,6 +145,28 @@ def test_values_of_their_types_are_parameters_and_context():
         blob_back, total = result["blob"], result["sum"]
         assert (blob_back.data, blob_back.content_type) == (blob.data, blob.content_type)
         assert total == Polynomial([2, 4])
+
+
+def test_values_of_their_types_reach_processes_that_never_saw_them(tmp_path):
+    graph = {
+        "sum": inv.Node("poly:add", {"a": inv.ref("p"), "b": invariant.types.Polynomial([1, 2])}),
+        "blob": inv.Node("stdlib:make_list", {"items": [BlobArtifact(b"x", "text/plain")]}),
+    }
+    context = {"p": invariant.types.Polynomial([0, 1])}
+    compiled = inv.compile(graph, ["sum", "blob"], context, store=inv.DiskStore(tmp_path))
+    found = compiled.compute(scheduler="processes", num_workers=2)
+    assert found["sum"] == Polynomial([1, 3])
+    assert found["blob"][0].data == b"x"
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_plain_dask_reads_values_of_their_types_in_fresh_processes(stored, tmp_path):
+    compiled = inv.compile(BLURRED, ["blurred"], store=inv.DiskStore(tmp_path))
+    if stored:
+        compiled.compute(scheduler="sync")
+    for collection in (compiled, compiled.frozen()):
+        (found,) = dask.compute(collection, scheduler="processes", num_workers=2)
+        assert type(found) is ImageArtifact
 
 
 @pytest.mark.parametrize(
