@@ -116,8 +116,14 @@ def _as_text(told: dict[str, Any]) -> str:
         lines.append("  inline: evaluated while compiling, or inside each consumer")
     if told["traits"]:
         lines.append(f"  traits: {', '.join(told['traits'])}")
-    for what in ("input", "output"):
-        lines += ["", f"{what} (JSON Schema)", *_indented(as_json(told[what], pretty=True))]
+    lines += ["", "input (JSON Schema; --json shows all of it)"]
+    required = told["input"]["required"]
+    for name, schema in told["input"]["properties"].items():
+        lines.append(f"  {name}{' (required)' if name in required else ''}: {as_json(schema)}")
+    if (further := told["input"]["additionalProperties"]) is not False:
+        lines.append(f"  any further one: {as_json(further)}")
+    output = {key: told["output"][key] for key in told["output"].keys() - {"$schema", "$defs"}}
+    lines += ["output (JSON Schema)", f"  {as_json(output)}"]
     if (identity := told["identity"]) is not None:
         lines += ["", f"identity: {identity['kind']} {identity['value']}"]
         lines += [f"  requires {name} {at}" for name, at in identity["requires"].items()]
@@ -132,10 +138,6 @@ def _as_text(told: dict[str, Any]) -> str:
     if "never_seen" in told:
         lines += ["", f"no identity sees {told['never_seen']}"]
     return "\n".join(lines) + "\n"
-
-
-def _indented(text: str) -> list[str]:
-    return ["  " + line for line in text.splitlines()]
 
 
 def _summary(function: Any) -> str:

@@ -10,7 +10,6 @@ import json
 import secrets
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,6 +180,8 @@ def _bytes_of(name: str, value: Any) -> bytes:
         return value
     to_file = getattr(value, "to_file", None)
     if callable(to_file):
+        import tempfile  # it is slow to import, and rarely needed
+
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "output")
             _foreign(name, to_file, path)

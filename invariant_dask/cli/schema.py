@@ -11,6 +11,7 @@ import dataclasses
 import datetime as dt
 import enum
 import inspect
+import json
 import types
 import typing
 from collections import abc
@@ -62,18 +63,19 @@ def input_schema(op: Op) -> Schema:
             extra = schema or True
         else:
             properties[name] = {**schema, **_default(op, name)}
-    return {
-        "$schema": DIALECT,
-        "type": "object",
-        "properties": properties,
-        "required": sorted(op.signature.required),
-        "additionalProperties": extra,
-    }
+    return _whole(
+        {
+            "type": "object",
+            "properties": properties,
+            "required": sorted(op.signature.required),
+            "additionalProperties": extra,
+        }
+    )
 
 
 def output_schema(op: Op) -> Schema:
     """Return the schema of the artifact of an op."""
-    return {"$schema": DIALECT, **schema_of(_hints(op.function).get("return", Any))}
+    return _whole(schema_of(_hints(op.function).get("return", Any)))
 
 
 def signature_text(name: str, function: Callable[..., Any]) -> str:
@@ -152,12 +154,9 @@ def _tuple_items(arguments: tuple[Any, ...], deeper: Callable[[Any], Schema]) ->
 def _class_schema(cls: type, deeper: Callable[[Any], Schema]) -> Schema:
     if cls in {Decimal, float}:
         # A number with a fraction is a Decimal in documents; there are no floats.
-        text = _marker("$decimal", {"type": "string"})
-        return {"anyOf": [{"type": "number"}, text]}
-    if cls is bytes:
-        return _registered("bytes", "payload_b64", {"type": "string"})
-    if cls in _NAMED:
-        return _registered(_NAMED[cls], "value", {})
+        return _defined("decimal")
+    if cls is bytes or cls in _NAMED:
+        return _defined(_NAMED.get(cls, "bytes"))
     if typing.is_typeddict(cls):
         hints = typing.get_type_hints(cls)
         required = sorted(getattr(cls, "__required_keys__", ()))
@@ -200,6 +199,22 @@ def _registered(name: str, field: str, payload: Schema) -> Schema:
         "additionalProperties": False,
     }
     return _marker("$icacheable", inner)
+
+
+def _defined(name: str) -> Schema:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def _whole(schema: Schema) -> Schema:
+    """Return a schema with the definitions that it refers to."""
+    text = json.dumps(schema)
+    definitions = {
+        "decimal": {"anyOf": [{"type": "number"}, _marker("$decimal", {"type": "string"})]},
+        "bytes": _registered("bytes", "payload_b64", {"type": "string"}),
+        **{name: _registered(name, "value", {}) for name in _NAMED.values()},
+    }
+    used = {name: one for name, one in definitions.items() if f'"#/$defs/{name}"' in text}
+    return {"$schema": DIALECT, **schema, **({"$defs": used} if used else {})}
 
 
 def _described(hint: Any) -> Schema:
