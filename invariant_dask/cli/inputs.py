@@ -241,6 +241,7 @@ def _read_params(params: Iterable[str]) -> dict[str, Any]:
         try:
             values[name] = read_value(text)
         except Fault as fault:
+            fault.place = None  # it is short, and shown by its user's shell
             raise document_error(fault, f"--param {name}") from fault.__cause__
     return values
 

@@ -92,6 +92,9 @@ def discover() -> None:
 
 def _run_file(path: Path) -> Any:
     name = path.stem
+    loaded = sys.modules.get(name)
+    if loaded is not None and getattr(loaded, "__file__", None) == str(path):
+        return loaded  # for its ops, and now for its graph
     if name in sys.modules or not name.isidentifier():
         name = f"graph_{path.stem}".replace("-", "_").replace(".", "_")
     # Its own modules lie beside it, as when Python runs a script.

@@ -168,6 +168,14 @@ def test_code_that_registers_ops_is_imported_when_asked_for() -> None:
     assert cli("run", name, "--import", "paint_ops.py").stdout == "2\n"
 
 
+def test_a_file_may_have_both_the_graph_and_the_ops_that_are_imported() -> None:
+    Path("both_ops.py").write_text(
+        "from invariant_dask import Graph, op\n@op(version='1')\ndef red(level):\n"
+        "    return level + 1\ng = Graph()\ng.add('r', red, level=1)\n"
+    )
+    assert "r = 2" in cli("run", "both_ops.py:g", "--import", "both_ops.py").stdout
+
+
 def test_values_of_installed_packages_need_no_import() -> None:
     Path("image.yaml").write_text(
         "{format: invariant-graph, version: 1, graph: {i: {kind: node, deps: [], "
@@ -215,7 +223,7 @@ def test_values_of_installed_packages_need_no_import() -> None:
 )
 def test_a_param_is_json_if_it_is_json_and_text_if_not(text, shown) -> None:
     Path("same.yaml").write_text(
-        'format: invariant-graph\ngraph: {o: {kind: node, op_name: "stdlib:identity", '
+        'format: invariant-graph\nversion: 1\ngraph: {o: {kind: node, op_name: "stdlib:identity", '
         "params: {value: !ref v}, deps: [v]}}"
     )
     assert cli("run", "same.yaml", "--param", f"v={text}").stdout == shown + "\n"
@@ -230,11 +238,11 @@ def test_a_context_file_may_be_yaml_with_markers_for_types() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "complaint"),
     [
-        ("c.json", '{\n "x": {"$ref": "y"}}', "c.json:2:7: a context value cannot hold a $ref"),
+        ("c.json", '{\n "x": {"$ref": "y"}}', "c.json:2:16: a context value cannot hold a $ref"),
         ("c.json", '{"x": 1,\n "x": 2}', "c.json:2:2: the key 'x' stands twice"),
         ("c.json", "[1]", "c.json:1:1: a context is a mapping of values by name, not a list"),
         ("c.yaml", "x: !subgraph {}", "c.yaml:1:4: a context holds values"),
-        ("c.yaml", "x: [1", "c.yaml:1:"),
+        ("c.yaml", "x: [1", "c.yaml:2:1: not valid YAML"),
         ("c.yaml", "x: .inf", "c.yaml:1:4"),
     ],
 )
