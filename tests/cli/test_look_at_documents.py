@@ -74,7 +74,7 @@ def test_validate_counts_kinds_of_vertices() -> None:
     [
         (("stdlib:identity", "stdlib:idnetity"), "no op named 'stdlib:idnetity'"),
         (('"value": 1.50', '"valeu": 1.50'), "unknown 'valeu'"),
-        (('["a"]', "[]"), "plain.json:2:"),
+        (('["a"]', "[]"), "plain.json:3:59: "),
         (('"version": 1', '"version": 2'), "plain.json:1:42: version 2"),
     ],
 )
