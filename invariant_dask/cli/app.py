@@ -5,17 +5,21 @@ Written with click, which Dask brings along; what is heavier is imported when a 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import click
 
 from invariant_dask._version import __version__
-from invariant_dask.cli.loading import load_graph
+from invariant_dask.cli.documents import dump, validate
+from invariant_dask.cli.inputs import Asked, Input, read_input, takes_a_graph
+from invariant_dask.cli.ops import ops
+from invariant_dask.cli.outputs import Target
 from invariant_dask.errors import InvariantError, OpError
 
-_graph = click.argument("graph", metavar="GRAPH.py:NAME")
 _store = click.option(
     "--store", metavar="PATH", help="A folder; by default $INVARIANT_STORE or .invariant."
 )
@@ -24,62 +28,141 @@ _scheduler = click.option(
     metavar="WHERE",
     help="Address of a Dask scheduler, or threads, processes, sync.",
 )
-_output = click.option(
-    "--output", metavar="ID", multiple=True, help="A node to produce; may be repeated."
-)
 _rerun = click.option(
     "--rerun",
     metavar="ID",
     multiple=True,
     help="A node to run whatever is stored; may be repeated.",
 )
+_pretty = click.option("--pretty", is_flag=True, help="Indent JSON.")
+_file = click.option(
+    "-o",
+    "file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="Write the outputs to a file, which is complete or not there at all.",
+)
 
 
 def _on_a_graph(command: Callable[..., None]) -> Callable[..., None]:
-    for parameter in (_rerun, _output, _scheduler, _store, _graph):
+    command = takes_a_graph(command)
+    for parameter in (_file, _pretty, _rerun, _scheduler, _store):
         command = parameter(command)
     return command
 
 
-@click.group(help="Deterministic, content-addressed computation on Dask.")
+class Commands(click.Group):
+    """A group of commands that ends with the code that says how it went."""
+
+    def main(self, *args: Any, **extra: Any) -> NoReturn:
+        """Run the command line and exit."""
+        extra["standalone_mode"] = False
+        try:
+            code = super().main(*args, **extra)
+            sys.stdout.flush()
+        except InvariantError as error:
+            _complain(str(error))
+            if isinstance(error, OpError):
+                click.echo(error.traceback_text, err=True, nl=False)
+                sys.exit(1)
+            sys.exit(2)
+        except click.Abort:
+            _complain("interrupted")
+            sys.exit(130)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message())
+            sys.exit(2)
+        except click.ClickException as error:
+            _complain(error.format_message())
+            sys.exit(error.exit_code)
+        except BrokenPipeError:  # whoever read has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+@click.group(cls=Commands, help="Deterministic, content-addressed computation on Dask.")
 def app() -> None:
     pass
 
 
+app.add_command(validate)
+app.add_command(dump)
+app.add_command(ops)
+
+
 @app.command()
 @_on_a_graph
+@click.option(
+    "--output-format",
+    type=click.Choice(["auto", "json", "binary"]),
+    default="auto",
+    help="How outputs are written. auto: the bytes of one output that is bytes or an ICacheable, "
+    "unless on a terminal; JSON otherwise.",
+)
 def run(
-    graph: str,
+    asked: Asked,
     store: str | None,
     scheduler: str | None,
-    output: Sequence[str],
     rerun: Sequence[str],
+    file: Path | None,
+    pretty: bool,
+    output_format: str,
 ) -> None:
     """Run a graph, reusing all that is stored, and show the outputs.
 
-    The graph is given by a Python file and the name it has in there.
+    GRAPH is a Python file and the name the graph has in there (FILE.py:NAME), a graph document
+    (.json, .yaml), - for a document on standard input, or a data URI.
+
+    The outputs of a document go to standard output (or to FILE), and what was done and why to
+    standard error. Of a Python file both are shown together, unless -o, --pretty or
+    --output-format asks for the outputs alone. One output is written as it is, several as a
+    mapping by id, in the form that documents have for values.
     """
     from invariant_dask.cli.show import live_progress, show_run
 
-    compiled = _compile(graph, store, output)
+    target = Target(_path(file), output_format, pretty)
+    target.check(max(1, len(asked.picks)))
+    compiled = _compile(read_input(asked), store)
+    target.check(len(compiled.outputs))
     with live_progress() as progress:
         result = compiled.run(scheduler=scheduler, rerun=rerun, progress=progress)
-    show_run(result)
+    alone = file is not None or target.is_asked_for or not asked.is_python
+    show_run(result, alone=alone)
+    if alone:
+        target.write_values(result.values)
 
 
 @app.command()
 @_on_a_graph
+@click.option(
+    "--output-format",
+    type=click.Choice(["auto", "json"]),
+    default="auto",
+    help="json: one entry for each node. auto: a table, or JSON with -o or --pretty.",
+)
 def plan(
-    graph: str,
+    asked: Asked,
     store: str | None,
     scheduler: str | None,  # noqa: ARG001  as for run
-    output: Sequence[str],
     rerun: Sequence[str],
+    file: Path | None,
+    pretty: bool,
+    output_format: str,
 ) -> None:
-    """Show what a run would do and why; nothing runs."""
-    from invariant_dask.cli.show import show_plan
+    """Show what a run would do and why; nothing runs.
 
-    show_plan(_compile(graph, store, output).plan(rerun=rerun))
+    GRAPH is what `run` takes.
+    """
+    from invariant_dask.cli.show import plan_as_json, show_plan
+
+    target = Target(_path(file), output_format, pretty)
+    target.check()
+    made = _compile(read_input(asked), store).plan(rerun=rerun)
+    if file is not None or target.is_asked_for:
+        target.write_json(plan_as_json(made))
+    else:
+        show_plan(made)
 
 
 @app.command()
@@ -102,32 +185,19 @@ def version() -> None:
     click.echo(f"invariant-dask {__version__}")
 
 
-def _compile(graph: str, store: str | None, output: Sequence[str]) -> Any:
+def _path(file: Path | None) -> Path | None:
+    return None if file is None or str(file) == "-" else file
+
+
+def _compile(given: Input, store: str | None) -> Any:
     from invariant_dask.session import compile as compile_to_dask
 
-    return compile_to_dask(load_graph(graph), output or None, store=store)
+    return compile_to_dask(given.graph, given.outputs, given.context, store=store)
 
 
 def run_app() -> None:
     """Run the command line and exit with the code that says how it went."""
-    try:
-        code = app(standalone_mode=False)
-    except InvariantError as error:
-        _complain(str(error))
-        if isinstance(error, OpError):
-            sys.stderr.write(error.traceback_text)
-            sys.exit(1)
-        sys.exit(2)
-    except click.Abort:
-        _complain("interrupted")
-        sys.exit(130)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
-        sys.exit(2)
-    except click.ClickException as error:
-        _complain(error.format_message())
-        sys.exit(2)
-    sys.exit(code if isinstance(code, int) else 0)
+    app()
 
 
 def _complain(message: str) -> None:

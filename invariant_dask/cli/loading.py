@@ -1,15 +1,19 @@
-"""Find the graph that a command names: `path/to/file.py:name`."""
+"""Run the Python code that a command names: `path/to/file.py:name`, or what registers ops."""
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from invariant_dask.errors import GraphError
+from click import echo, style
+
+from invariant_dask.errors import GraphError, OpPackageWarning
 from invariant_dask.graph.model import Node
 
 
@@ -48,8 +52,49 @@ def load_graph(where: str) -> Mapping[str, Node]:
     return found
 
 
+def import_code(sources: Iterable[str]) -> None:
+    """Run Python files, or import modules, for the ops and types that they register.
+
+    Raises
+    ------
+    GraphError
+        If there is no such file or module, or it fails while it is read.
+    """
+    for source in sources:
+        if source.endswith(".py"):
+            path = Path(source)
+            if not path.is_file():
+                msg = f"--import: there is no file {source!r}"
+                raise GraphError(msg)
+            _run_file(path.resolve())
+            continue
+        # As `python -m` does; the script of this command lies elsewhere.
+        if "" not in sys.path and str(Path.cwd()) not in sys.path:
+            sys.path.insert(0, str(Path.cwd()))
+        try:
+            importlib.import_module(source)
+        except Exception as error:
+            msg = f"--import {source}: {type(error).__name__}: {error}"
+            raise GraphError(msg) from error
+
+
+def discover() -> None:
+    """Load all installed packages of ops; tell of those that cannot be used."""
+    from invariant_dask.ops.registry import default_registry
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", OpPackageWarning)
+        default_registry().discover()
+    for warning in caught:
+        if issubclass(warning.category, OpPackageWarning):
+            echo(f"{style('invariant-dask: warning:', fg='yellow')} {warning.message}", err=True)
+
+
 def _run_file(path: Path) -> Any:
     name = path.stem
+    loaded = sys.modules.get(name)
+    if loaded is not None and getattr(loaded, "__file__", None) == str(path):
+        return loaded  # for its ops, and now for its graph
     if name in sys.modules or not name.isidentifier():
         name = f"graph_{path.stem}".replace("-", "_").replace(".", "_")
     # Its own modules lie beside it, as when Python runs a script.

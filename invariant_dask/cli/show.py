@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 from click import echo, style
@@ -46,23 +47,51 @@ def show_plan(plan: Plan, limit: int = 200) -> None:
     console.print(f"[bold]{plan.summary()}[/]")
 
 
-def show_run(run: Any) -> None:
-    """Print what a run did, why each node ran, and its outputs."""
+def plan_as_json(plan: Plan) -> dict[str, Any]:
+    """Return a plan as plain JSON: a summary, and one entry for each node."""
+    nodes = [
+        {
+            "node": node.node,
+            "op": node.op or None,
+            "digest": node.digest.hex() if node.digest else None,
+            "decision": node.decision.value,
+            "reason": node.reason.value,
+            "causes": list(node.causes),
+        }
+        for node in plan.nodes()
+    ]
+    counts = {decision.value: count for decision, count in plan.counts().items()}
+    return {"counts": counts, "nodes": nodes}
+
+
+def show_run(run: Any, *, alone: bool = False) -> None:
+    """Print what a run did, why each node ran, and its outputs.
+
+    Parameters
+    ----------
+    run
+        The run.
+    alone
+        Whether the outputs have standard output for themselves: the rest goes to standard error.
+    """
+    say = partial(echo, err=alone)
     reasons = [node for node in run.plan.nodes() if node.decision is Decision.RUN]
     ran = set(run.ran())
     for node in reasons[:50]:
         if node.node in ran:
             why = "; ".join(node.causes) or node.reason.value
-            echo(f"{style('ran', fg='yellow')} {node.node}: {why}")
+            say(f"{style('ran', fg='yellow')} {node.node}: {why}")
         else:
-            echo(f"{style('reused', fg='green')} {node.node}: its inputs came out the same")
+            say(f"{style('reused', fg='green')} {node.node}: its inputs came out the same")
     if len(reasons) > 50:
-        echo(f"... and {len(reasons) - 50} more")
+        say(f"... and {len(reasons) - 50} more")
     counts = run.counts()
     summary = f"{counts['ran']} ran, {counts['reused']} reused, {counts['pruned']} pruned"
-    echo(f"{style(summary, bold=True)} in {run.seconds:.2f} s")
+    say(f"{style(summary, bold=True)} in {run.seconds:.2f} s")
+    if alone:
+        return
     for name, value in run.values.items():
-        echo(f"{style(name, bold=True)} = {_brief(value)}")
+        say(f"{style(name, bold=True)} = {_brief(value)}")
 
 
 @contextmanager

@@ -85,7 +85,7 @@ def read_query(query: str) -> dict[str, Any]:
         if name in context:
             raise Fault("this context value is given twice", (name,))
         try:
-            context[name] = _read(text)
+            context[name] = read_value(text)
         except Fault as fault:
             fault.place = None  # within the value, not within the document
             raise fault.within(name) from None
@@ -100,7 +100,14 @@ def _write(value: Any) -> str:
     return json.dumps(written, separators=(",", ":"), sort_keys=True)
 
 
-def _read(text: str) -> Any:
+def read_value(text: str) -> Any:
+    """Return a context value: JSON where the text is JSON, good or bad, else the text itself.
+
+    Raises
+    ------
+    Fault
+        If it is JSON that stands for no value.
+    """
     return CONTEXT.read(json_text.parse(text) if _is_json(text) else text)
 
 
