@@ -1,6 +1,7 @@
 """The fixed surroundings in which every op runs, whatever the ambient ones are.
 
-The decimal context is `ops.numeric.DECIMAL_CONTEXT`; numpy neither raises nor warns about
+The decimal context is `ops.numeric.DECIMAL_CONTEXT`, and `PYTHONS_CONTEXT` for ops of installed
+packages; numpy neither raises nor warns about
 floating-point conditions. Warnings filters are left alone: they are shared by all threads of a
 process, and can turn a result into a failure but never into another result.
 """
@@ -13,16 +14,37 @@ from typing import Any
 
 from invariant_dask.ops.numeric import DECIMAL_CONTEXT
 
+PYTHONS_CONTEXT = decimal.Context(
+    prec=28,
+    rounding=decimal.ROUND_HALF_EVEN,
+    Emin=-999_999,
+    Emax=999_999,
+    capitals=1,
+    clamp=0,
+    flags=[],
+    traps=[decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow],
+)
+"""What Python starts with. Ops of installed packages were written for it: they round."""
+
 
 class FixedSurroundings:
-    """Runs a block under the decimal context and numpy error state of the format."""
+    """Runs a block under the decimal context and numpy error state of the format.
 
-    __slots__ = ("_ambient", "_errstate")
+    Parameters
+    ----------
+    context
+        The decimal context.
+    """
+
+    __slots__ = ("_ambient", "_context", "_errstate")
+
+    def __init__(self, context: decimal.Context = DECIMAL_CONTEXT) -> None:
+        self._context = context
 
     def __enter__(self) -> None:
         self._ambient = decimal.getcontext()
         # A copy: what the block does to its context ends with it.
-        decimal.setcontext(DECIMAL_CONTEXT.copy())
+        decimal.setcontext(self._context.copy())
         numpy = sys.modules.get("numpy")
         self._errstate: Any = None
         if numpy is not None:

@@ -9,6 +9,7 @@ Own code comes along pickled by value, through Dask, never through a store.
 
 from __future__ import annotations
 
+import decimal
 import importlib
 import os
 import pickle
@@ -26,6 +27,8 @@ from invariant_dask.errors import InvariantError, StaleCodeError
 from invariant_dask.ops.entry import Op
 from invariant_dask.ops.fingerprint import distribution_of
 from invariant_dask.ops.identity import OpIdentity, identify, reference_of
+from invariant_dask.ops.numeric import DECIMAL_CONTEXT
+from invariant_dask.ops.surroundings import PYTHONS_CONTEXT
 from invariant_dask.plan.program import BoundOp, Step
 
 
@@ -45,6 +48,13 @@ class CodeRef:
     """Of the code, where the identity is a declared version."""
     obstacle: str = ""
     """Why there is no payload, if there should be one."""
+    rounds: bool = False
+    """Whether it is an op of an installed package, written for Python's own decimal context."""
+
+    @property
+    def context(self) -> decimal.Context:
+        """The decimal context to run it in."""
+        return PYTHONS_CONTEXT if self.rounds else DECIMAL_CONTEXT
 
     @property
     def key(self) -> Key:
@@ -129,7 +139,15 @@ def local_reference(bound: BoundOp) -> CodeRef:
     """Return how tasks of this process find an op; nothing is packed."""
     offer(bound)
     op = bound.op
-    return CodeRef(op.name, bound.identity, None, op.version, op.requires, None, bound.code)
+    rounds = _rounds(op.function)
+    return CodeRef(
+        op.name, bound.identity, None, op.version, op.requires, None, bound.code, rounds=rounds
+    )
+
+
+def _rounds(function: Callable[..., Any]) -> bool:
+    home = distribution_of(function)
+    return home is not None and home[0] != "invariant-dask"
 
 
 def function_of(ref: CodeRef, *, recent: bool = False) -> Callable[..., Any]:
@@ -165,7 +183,8 @@ def _pack(bound: BoundOp) -> CodeRef:
     op = bound.op
     function = op.function
     ref = CodeRef(
-        op.name, bound.identity, reference_of(function), op.version, op.requires, None, bound.code
+        op.name, bound.identity, reference_of(function), op.version, op.requires, None, bound.code,
+        rounds=_rounds(function),
     )  # fmt: skip
     if ref.implementation is not None and distribution_of(function) is not None:
         return ref  # installed code is installed on workers too, or that is an error

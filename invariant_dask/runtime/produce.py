@@ -373,7 +373,7 @@ def _attempt(
         arguments = _arguments(spec, inputs, store)
         start = time.perf_counter_ns()
         try:
-            with FixedSurroundings():
+            with FixedSurroundings(spec.job.code.context):
                 result = function(**arguments)
         except BaseException as error:
             # SystemExit too: it would take the worker down, and its neighbours with it. Only the
