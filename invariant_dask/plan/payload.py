@@ -6,7 +6,7 @@ resolved manifest, and with their values what the op gets.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
@@ -199,6 +199,30 @@ def _what_is_there(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"; there are {len(value)}, counted from 0"
     return f" in a value of type {type(value).__name__}"
+
+
+def secret_texts(payload: Payload) -> set[str]:
+    """Return the texts in the secrets that are part of a payload, so that they can be left out."""
+    if isinstance(payload, Encoded) and enc.is_hidden(payload):
+        return set(_texts_in(value_of_payload(payload, no_values)))
+    if isinstance(payload, Nested):
+        return secret_texts(payload.payload)
+    inner: Iterable[Payload] = ()
+    if isinstance(payload, Template):
+        inner = payload.slots
+    elif isinstance(payload, Derived):
+        inner = payload.payloads
+    return set().union(*map(secret_texts, inner))
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts_in(item)
+    elif isinstance(value, dict):
+        yield from _texts_in(list(value.values()))
+    elif not isinstance(value, bool) and value is not None:
+        yield value if isinstance(value, str) else str(value)
 
 
 # --- planned manifests ---------------------------------------------------------------------------

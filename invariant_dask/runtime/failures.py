@@ -5,24 +5,43 @@ from __future__ import annotations
 import decimal
 import pickle
 import traceback
+from collections.abc import Collection
 
 from invariant_dask.core.digest import PlannedDigest
 from invariant_dask.errors import NotCacheableError, OpFailedError, OpResultError
 
 
-def op_failed(node: str, op: str, planned: PlannedDigest, error: BaseException) -> OpFailedError:
-    """Return the error to raise for an exception of an op, with the cause if it can travel."""
+def op_failed(
+    node: str,
+    op: str,
+    planned: PlannedDigest,
+    error: BaseException,
+    secrets: Collection[str] = (),
+) -> OpFailedError:
+    """Return the error to raise for an exception of an op, with the cause if it can travel.
+
+    Texts that are secret are left out of it, and then the cause is too.
+    """
+    text, trace = _text(error), "".join(_format(error))
+    shown = _without(secrets, text), _without(secrets, trace)
     failed = OpFailedError(
         node=node,
         op=op,
         digest=planned.hex(),
         cause_type=type(error).__name__,
-        cause_text=_text(error),
-        traceback_text="".join(_format(error)),
+        cause_text=shown[0],
+        traceback_text=shown[1],
     )
-    if isinstance(error, Exception) and _travels(error):
+    if shown == (text, trace) and isinstance(error, Exception) and _travels(error):
         failed.__cause__ = error
     return failed
+
+
+def _without(secrets: Collection[str], text: str) -> str:
+    # The longest first: one may be part of another.
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = text.replace(secret, "<secret>").replace(repr(secret)[1:-1], "<secret>")
+    return text
 
 
 def op_returned(

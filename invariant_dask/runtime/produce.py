@@ -31,7 +31,7 @@ from invariant_dask.errors import (
 )
 from invariant_dask.ops import claims
 from invariant_dask.ops.surroundings import FixedSurroundings
-from invariant_dask.plan.payload import settled, value_of_payload
+from invariant_dask.plan.payload import secret_texts, settled, value_of_payload
 from invariant_dask.plan.program import BoundOp, Part, assemble_manifest
 from invariant_dask.runtime.code import CodeRef, function_of
 from invariant_dask.runtime.failures import op_failed, op_returned
@@ -380,7 +380,8 @@ def _attempt(
             # user's own Ctrl-C passes.
             if isinstance(error, KeyboardInterrupt) and in_main_thread():
                 raise
-            failed = op_failed(spec.node, spec.job.code.name, spec.planned, error)
+            secrets = set().union(*(secret_texts(payload) for _, _, payload in spec.parts))
+            failed = op_failed(spec.node, spec.job.code.name, spec.planned, error, secrets)
             logger.warning("node %r: attempt %d failed: %s", spec.node, attempt, failed.cause_text)
         else:
             return result, time.perf_counter_ns() - start, attempt

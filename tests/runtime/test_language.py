@@ -382,6 +382,18 @@ def test_secret_that_breaks_an_expression_is_not_told(run) -> None:
     assert "hunter2" not in str(caught.value)
 
 
+def test_secret_is_left_out_of_the_failure_of_an_op(run, caplog) -> None:
+    g = Graph()
+    g.add("x", "t:boom", x={"user": "me", "password": ref("token")})
+    with pytest.raises(OpFailedError, match="<secret>") as caught:
+        run(g, context={"token": Secret("hunter2")})
+    error = caught.value
+    shown = (
+        f"{error} {error.traceback_text} {error.__cause__!r} {error.__context__!r} {caplog.text}"
+    )
+    assert "hunter2" not in shown
+
+
 def test_volatile_node_runs_always_under_plain_dask_too(registry, calls) -> None:
     import dask
 
