@@ -208,10 +208,12 @@ class Driver:
         if not made:
             return {}
         run, steps = set(self.plan.run), self.program.steps
+        left: dict[int, Handle] = {}
         for index in sorted(run & made.keys()):
             if run.isdisjoint(steps[index].needs):
                 run.remove(index)
-        return {i: h for i, h in made.items() if i not in run and i in self.plan.run}
+                left[index] = made[index]
+        return left
 
     def take_over(self, made: Mapping[PlannedDigest, Handle]) -> None:
         """Use what was made before in the same run, where it has to be made."""
