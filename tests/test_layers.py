@@ -32,7 +32,10 @@ SIDE = {"testing": set(), "demo": {"cli"}}
 
 # Files of each package in order: one may import those before it.
 FILES = {
-    "core": ["digest", "sealed", "files", "types", "encode", "decode", "manifest"],
+    "core": [
+        "digest", "sealed", "files", "types", "cbor", "scalars", "refusals", "arrays", "encode",
+        "reader", "decode", "manifest",
+    ],
     "graph": [
         "cel_values", "cel", "cel_objects", "expressions", "secrets", "markers", "node", "upstream",
         "composite", "model", "foreign", "resolve", "positions", "json_text", "literals",
