@@ -44,7 +44,7 @@ FILES = {
     ],
     "store": [
         "record", "backend", "base", "memory", "null", "grouping", "connections", "index",
-        "eviction", "spool", "disk", "opening", "files",
+        "eviction", "spool", "disk", "opening", "file_sources", "file_hashes", "files",
     ],
     "ops": [
         "code_homes", "code_parts", "code_ast", "code_names", "code_source", "code_values",
@@ -66,7 +66,7 @@ FILES = {
 FENCES = {
     "dask": ("runtime/", "session.py", "demo/"),
     "distributed": ("runtime/", "session.py", "demo/"),
-    "fsspec": ("store/objects.py", "store/files.py"),
+    "fsspec": ("store/objects.py", "store/file_sources.py"),
     "bokeh": ("runtime/dashboard.py", "view/"),
     "yaml": ("graph/yaml_documents.py", "graph/yaml_scalars.py"),
     "celpy": ("graph/expressions.py",),
