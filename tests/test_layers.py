@@ -34,8 +34,8 @@ SIDE = {"testing": set(), "demo": {"cli"}}
 FILES = {
     "core": ["digest", "sealed", "files", "types", "encode", "decode", "manifest"],
     "graph": [
-        "cel_values", "cel_literals", "cel", "cel_objects", "expressions", "secrets", "markers", "node",
-        "upstream",
+        "cel_values", "cel_literals", "cel", "cel_objects", "expressions", "secrets", "markers",
+        "node", "upstream",
         "composite", "model", "foreign", "resolve", "positions", "json_text", "literals",
         "registered", "read_values", "write_values", "vertices", "write_vertices", "yaml_scalars",
         "yaml_documents", "data_uri", "sources", "loading", "documents",
