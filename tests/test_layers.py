@@ -37,7 +37,8 @@ FILES = {
         "reader", "decode", "manifest",
     ],
     "graph": [
-        "cel_values", "cel", "cel_objects", "expressions", "secrets", "markers", "node", "upstream",
+        "cel_values", "cel_literals", "cel", "cel_objects", "expressions", "secrets", "markers",
+        "node", "upstream",
         "composite", "model", "foreign", "resolve", "positions", "json_text", "literals",
         "registered", "read_values", "write_values", "vertices", "write_vertices", "yaml_scalars",
         "yaml_documents", "data_uri", "sources", "loading", "documents",

@@ -83,8 +83,6 @@ class Scope:
     graph: Mapping[str, Vertex]
     outside: Mapping[str, object]
     """The context, or the parameters of the subgraph."""
-    wanted: set[str]
-    """Vertices that must become steps."""
     path: str = ""
     """The ids of the subgraphs around it, each with a slash behind."""
     parent: Scope | None = None
