@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import NoReturn
 
 from invariant_dask.core import manifest
@@ -26,7 +27,16 @@ from invariant_dask.ops.registry import OpRegistry
 from invariant_dask.ops.surroundings import FixedSurroundings
 from invariant_dask.plan.binding import OPEN, Binder, FileResolver, OpenError, Scope, Value
 from invariant_dask.plan.payload import Payload
-from invariant_dask.plan.program import BoundOp, OpenSwitch, Part, Program, Step, case_text
+from invariant_dask.plan.program import (
+    BindOp,
+    BoundOp,
+    OpenSwitch,
+    Part,
+    Program,
+    Step,
+    bind_op,
+    case_text,
+)
 
 Decisions = Mapping[str, str]
 """The case that a switch takes, by the path of the switch."""
@@ -66,10 +76,28 @@ def compile_graph(
     SpecError
         A leaf of it for whatever is wrong; nothing has run by then.
     """
+    bind = partial(bind_op, registry)
+    return compile_bound(
+        graph, outputs, context,
+        bind=bind, resolve_file=resolve_file, nonce=nonce, decisions=decisions,
+    )  # fmt: skip
+
+
+def compile_bound(
+    graph: Mapping[str, Vertex],
+    outputs: Iterable[str | Ref] | None,
+    context: Mapping[str, object] | None,
+    *,
+    bind: BindOp,
+    resolve_file: FileResolver,
+    nonce: bytes = b"",
+    decisions: Decisions | None = None,
+) -> Program:
+    """Compile a graph as `compile_graph` does, with ops from anywhere."""
     graph = check_graph(graph)
     chosen = choose_outputs(graph, outputs)
     for inline in (True, False):
-        compiler = _Compiler(context or {}, registry, resolve_file, nonce, decisions or {}, inline)
+        compiler = _Compiler(context or {}, bind, resolve_file, nonce, decisions or {}, inline)
         values = compiler.compile(graph, chosen)
         # What an output shows must be an artifact; a value found through a detour may not be one.
         if not any(isinstance(values[output], Encoded) for output in chosen):
@@ -108,14 +136,14 @@ class _Compiler:
     def __init__(
         self,
         context: Mapping[str, object],
-        registry: OpRegistry,
+        bind: BindOp,
         resolve_file: FileResolver,
         nonce: bytes,
         decisions: Decisions,
         inline: bool,
     ) -> None:
         self.context = context
-        self.registry = registry
+        self.bind_op = bind
         self.nonce = nonce
         self.decisions = decisions
         self.inline = inline
@@ -243,7 +271,7 @@ class _Compiler:
 
     def bind(self, op_name: str, node_id: str) -> BoundOp:
         try:
-            op = self.registry.get(op_name)
+            bound = self.ops[op_name] = self.bind_op(op_name)
         except UnknownOpError as error:
             raise UnknownOpError(
                 op=op_name,
@@ -251,10 +279,6 @@ class _Compiler:
                 node=node_id,
                 reason=error.reason,
             ) from None
-        identity = op.identity()
-        declared = identity.kind == "version" and identity.code is not None
-        code = identity.code.digest if declared and identity.code is not None else ""
-        bound = self.ops[op_name] = BoundOp(op, identity.encode(), code)
         return bound
 
     def private(self, name: str, node: Node, inputs: tuple[int, ...]) -> bytes:

@@ -418,13 +418,3 @@ def test_volatile_node_runs_always_under_plain_dask_too(registry, calls) -> None
     assert (value(), calls) == (2, ["read"])
     state["n"] = 2
     assert (value(), calls) == (4, ["read", "add"])
-
-
-def test_plain_dask_says_that_a_switch_has_to_be_decided_first(registry) -> None:
-    import dask
-
-    g = choice(ref("n"))
-    g.add("n", "t:add", a=1, b=2)
-    compiled = compile(g, ["end"], store=MemoryStore(), registry=registry)
-    with pytest.raises(GraphError, match=r"'switch'.*use \.compute"):
-        dask.compute(compiled, scheduler="sync")
