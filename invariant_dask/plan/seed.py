@@ -191,31 +191,31 @@ class _Sower:
 
     def vertex(self, vertex: Vertex) -> tuple[Node | SwitchNode | Inner, list[Any]]:
         """Return a vertex as it travels, and what names it."""
-        deps = list(vertex.deps)
+        deps = len(vertex.deps), *vertex.deps
         if isinstance(vertex, SwitchNode):
             selector = self.literal(vertex.selector)
             switch = SwitchNode(selector, vertex.deps, vertex.cases, vertex.default)
-            row = ["switch", _identity(selector), deps, vertex.cases, vertex.default]
+            row = ["switch", *deps, _identity(selector), vertex.cases, vertex.default]
             return switch, row
         params = {name: self.literal(value) for name, value in vertex.params.items()}
-        named = [[name, _identity(value)] for name, value in sorted(params.items())]
+        named = {name: _identity(value) for name, value in params.items()}
         if isinstance(vertex, SubGraphNode):
             number = self.numbers[id(vertex.graph), (vertex.output,)]
             inner = Inner(params, vertex.deps, number, vertex.output)
-            return inner, ["subgraph", named, deps, number, vertex.output]
+            return inner, ["subgraph", *deps, named, number, vertex.output]
         self.op_names.add(vertex.op_name)
         self.once |= vertex.cache is not True
         # Of the hints only this one means anything to who runs the node in place.
         retries = (vertex.hints or {}).get("retries", 0)
         hints = {"retries": retries} if retries else {}
         node = Node(vertex.op_name, params, vertex.deps, vertex.cache, **hints)
-        return node, ["node", vertex.op_name, named, deps, vertex.cache]
+        return node, ["node", *deps, named, vertex.op_name, vertex.cache]
 
     def literal(self, value: object) -> Any:
         """Return a parameter in which all but the markers, and text, is encoded."""
         if type(value) in SCALARS or type(value) in {Ref, Cel}:
             return value
-        if not any(True for _ in markers_in(value)):
+        if next(markers_in(value), None) is None:
             return self.fixed(value, self.plain)
         refused = self.fixed(value, self.marked)
         return self.around_markers(value) if isinstance(refused.literal, Encoded) else refused
@@ -275,11 +275,14 @@ _NAMES: _Handlers = {
 
 
 def _identity(value: object) -> bytes:
-    """Return what names a parameter, be it good or not."""
+    """Return what names a parameter, be it good or not; the common ones take the short way."""
+    if type(value) is Ref and not value.path:
+        return b"r" + value.name.encode()
+    scalar = SCALARS.get(type(value))
     try:
-        return encode(value, _NAMES).hash
+        return b"v" + (scalar(value) if scalar else encode(value, _NAMES).descriptor)
     except InvariantError as error:
-        return sha256(str(error).encode(errors="backslashreplace")).digest()
+        return b"e" + str(error).encode(errors="backslashreplace")
 
 
 def _reach(graph: Mapping[str, Vertex], outputs: Iterable[str]) -> list[str]:
