@@ -29,7 +29,7 @@ from invariant_dask.ops.registry import OpRegistry, default_registry
 from invariant_dask.plan.binding import FileResolver
 from invariant_dask.plan.compile import Decisions, compile_bound, compile_graph
 from invariant_dask.plan.plan import Plan
-from invariant_dask.plan.program import BindOp, Program, bind_op
+from invariant_dask.plan.program import BindOp, BoundOp, Program, bind_op
 from invariant_dask.plan.seed import Sown, sow
 from invariant_dask.runtime import code, collector, graph, planner
 from invariant_dask.runtime.driver import Progress, info_of
@@ -208,6 +208,8 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
             If an op, or code it uses, changed since the graph was compiled.
         """
         code.recheck_ops(self.program.steps)
+        if self._sown is not None:
+            code.recheck_all(op for op in self._sown.ops.values() if isinstance(op, BoundOp))
         return self._graph()
 
     def _graph(self) -> graph.DaskGraph:

@@ -128,7 +128,12 @@ def recheck(bound: BoundOp) -> OpIdentity:
 
 def recheck_ops(steps: Iterable[Step]) -> None:
     """Raise StaleCodeError if an op of some steps changed since they were compiled."""
-    for bound in {id(step.bound): step.bound for step in steps}.values():
+    recheck_all({id(step.bound): step.bound for step in steps}.values())
+
+
+def recheck_all(ops: Iterable[BoundOp]) -> None:
+    """Raise StaleCodeError if one of these ops changed since it was compiled."""
+    for bound in ops:
         if not isinstance(bound, ShippedOp):
             recheck(bound)
 

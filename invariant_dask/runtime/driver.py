@@ -279,7 +279,7 @@ class Driver:
         record = found.record
         return Handle(
             step.planned, record.descriptor, record.kind, record.size,
-            Outcome("stored"), self.store.ref(), record,
+            Outcome("stored"), self.store.ref(), record, keeps=True,
         )  # fmt: skip
 
 

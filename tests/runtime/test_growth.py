@@ -19,6 +19,7 @@ from invariant_dask.errors import (
     NotCacheableError,
     OpFailedError,
     ParameterError,
+    StaleCodeError,
     SwitchError,
     UnknownOpError,
 )
@@ -53,6 +54,7 @@ ENTRIES = {
     "persist": lambda c, kw: dask.persist(c, **kw)[0].compute(**kw),
     "delayed": lambda c, kw: dask.delayed(identity)(c).compute(**kw),
     "frozen": lambda c, kw: c.frozen().compute(**kw),
+    "visualized first": lambda c, kw: (c.visualize(None), dask.compute(c, **kw)[0])[1],
     "pickled": lambda c, kw: dask.compute(pickle.loads(pickle.dumps(c)), **kw)[0],
 }
 
@@ -73,10 +75,10 @@ def test_entry_runs_the_chosen_branch_once_and_no_other(
 
 
 def test_growth_under_the_processes_scheduler(tmp_path, calls) -> None:
-    compiled = compile(choice(3), ["end"], store=DiskStore(tmp_path))
+    compiled = compile(choice(3), ["total", "end"], store=DiskStore(tmp_path))
     for _ in range(2):
         (value,) = dask.compute(compiled, scheduler="processes", num_workers=2)
-        assert value == EXPECTED
+        assert value == {"total": 3, "end": EXPECTED}
         assert sorted(calls.names) == OPS
 
 
@@ -380,7 +382,7 @@ def test_lost_inputs_of_the_rest_are_made_again(tmp_path, calls) -> None:
     def graph():
         g = Graph()
         src = g.add("src", sample_ops.array, n=50_000)
-        mean = g.add("mean", sample_ops.mean, values=src)
+        g.add("mean", sample_ops.mean, values=src)
         g.add("odd", sample_ops.joined, parts=[src], plus=1)
         g["pick"] = SwitchNode(cel("mean > 0"), cases={"true": "odd"})
         return compile(g, ["pick"], store=DiskStore(tmp_path))
@@ -397,3 +399,32 @@ def test_lost_inputs_of_the_rest_are_made_again(tmp_path, calls) -> None:
     assert (again == first).all()
     assert calls.counts["array"] == 1
     assert store
+
+
+def test_code_of_a_branch_that_changed_is_an_error_that_says_so(tmp_path) -> None:
+    source = tmp_path / "changes.py"
+    module = types.ModuleType("changes")
+    module.__file__ = str(source)
+    sys.modules["changes"] = module
+
+    def write(number):
+        source.write_text(f"def branch(x):\n    return x + OTHER\n\nOTHER = {number}\n")
+        exec(compile_source(source), module.__dict__)
+
+    try:
+        write(1)
+        ops = OpRegistry()
+        ops.register("changes:branch", module.branch)
+        g = Graph()
+        g.add("n", "stdlib:add", a=1, b=1)
+        g.add("m", "changes:branch", x=1)
+        g["pick"] = SwitchNode(ref("n"), cases={"2": "m"})
+        compiled = compile(g, ["pick"], store=MemoryStore(), registry=ops)
+        graph = dict(compiled.__dask_graph__())
+        module.OTHER = 2
+        with pytest.raises(StaleCodeError, match="compile the graph again"):
+            compiled.__dask_graph__()
+        with pytest.raises(StaleCodeError, match="compile the graph again"):
+            dask.get(graph, compiled.key)
+    finally:
+        del sys.modules["changes"]
