@@ -55,11 +55,11 @@ FILES = {
     ],
     "plan": [
         "payload", "program", "plan", "coherence", "drift", "decide", "explain", "binding",
-        "compile",
+        "compile", "seed",
     ],
     "runtime": [
         "collector", "failures", "flight", "sealing", "handle", "code", "produce", "task", "graph",
-        "sharing", "known", "loop", "schedulers", "planner", "run", "driver",
+        "sharing", "known", "loop", "schedulers", "planner", "run", "driver", "stages", "growth",
     ],
 }  # fmt: skip
 

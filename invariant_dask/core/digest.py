@@ -35,6 +35,7 @@ DOMAIN_ENTRY = b"invariant-dask/v1/entry\0"
 DOMAIN_CODE = b"invariant-dask/v1/code\0"
 DOMAIN_BUNDLE = b"invariant-dask/v1/bundle\0"
 DOMAIN_SALT = b"invariant-dask/v1/salt\0"
+DOMAIN_GROWTH = b"invariant-dask/v1/growth\0"
 
 LEAF_SIZE = 1 << 20
 DIGEST_SIZE = 32
