@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from invariant_dask.core import manifest as manifests
 from invariant_dask.core.digest import ArtifactHash, BlobId, PlannedDigest, ResolvedDigest
-from invariant_dask.core.encode import Encoded, describe, encode, encode_str, stable_hash
+from invariant_dask.core.encode import Encoded, describe, encode, stable_hash
+from invariant_dask.core.scalars import encode_str
 from invariant_dask.errors import (
     ArtifactLostError,
     ArtifactNotFoundError,

@@ -32,7 +32,10 @@ SIDE = {"testing": set(), "demo": {"cli"}}
 
 # Files of each package in order: one may import those before it.
 FILES = {
-    "core": ["digest", "sealed", "files", "types", "encode", "decode", "manifest"],
+    "core": [
+        "digest", "sealed", "files", "types", "cbor", "scalars", "refusals", "arrays", "encode",
+        "reader", "decode", "manifest",
+    ],
     "graph": [
         "cel_values", "cel", "cel_objects", "expressions", "secrets", "markers", "node", "upstream",
         "composite", "model", "foreign", "resolve", "positions", "json_text", "literals",
@@ -41,7 +44,7 @@ FILES = {
     ],
     "store": [
         "record", "backend", "base", "memory", "null", "grouping", "connections", "index",
-        "eviction", "spool", "disk", "opening", "files",
+        "eviction", "spool", "disk", "opening", "file_sources", "file_hashes", "files",
     ],
     "ops": [
         "code_homes", "code_parts", "code_ast", "code_names", "code_source", "code_values",
@@ -63,7 +66,7 @@ FILES = {
 FENCES = {
     "dask": ("runtime/", "session.py", "demo/"),
     "distributed": ("runtime/", "session.py", "demo/"),
-    "fsspec": ("store/objects.py", "store/files.py"),
+    "fsspec": ("store/objects.py", "store/file_sources.py"),
     "bokeh": ("runtime/dashboard.py", "view/"),
     "yaml": ("graph/yaml_documents.py", "graph/yaml_scalars.py"),
     "celpy": ("graph/expressions.py",),

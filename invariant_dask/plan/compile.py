@@ -15,8 +15,9 @@ from typing import NoReturn
 from invariant_dask.core import manifest
 from invariant_dask.core.decode import decode
 from invariant_dask.core.digest import PlannedDigest
-from invariant_dask.core.encode import SCALARS, Encoded, encode
+from invariant_dask.core.encode import Encoded, encode
 from invariant_dask.core.files import FileContent
+from invariant_dask.core.scalars import SCALARS
 from invariant_dask.errors import GraphError, NotCacheableError, SwitchError, UnknownOpError
 from invariant_dask.graph.composite import SubGraphNode, SwitchNode, Vertex
 from invariant_dask.graph.markers import Ref

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
+from invariant_dask.core import cbor
 from invariant_dask.core import encode as enc
 from invariant_dask.core.decode import decode
 from invariant_dask.core.digest import BlobId
@@ -241,7 +242,7 @@ def placeholder(kind: str, source: object, names: Mapping[str, bytes]) -> bytes:
     version = SEMANTICS if kind != "item" else 1
     described = {name: Described(descriptor) for name, descriptor in names.items()}
     parts = [kind, version, list(source) if isinstance(source, tuple) else source, described]
-    return descriptor_of(enc.head(6, enc.TAG_DERIVED) + encode(parts).identity)
+    return descriptor_of(cbor.head(6, cbor.TAG_DERIVED) + encode(parts).identity)
 
 
 def settled(payload: Payload, value_of: ValueOf) -> Payload:

@@ -9,8 +9,9 @@ from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
 from invariant_dask.core import manifest
+from invariant_dask.core.cbor import REF_HEAD
 from invariant_dask.core.digest import PlannedDigest, ResolvedDigest
-from invariant_dask.core.encode import REF_HEAD, Encoded
+from invariant_dask.core.encode import Encoded
 from invariant_dask.errors import ExpressionError
 from invariant_dask.ops.entry import Op
 from invariant_dask.ops.surroundings import FixedSurroundings
