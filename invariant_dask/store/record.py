@@ -4,13 +4,13 @@ An entry is a checksum over its key and its body, then the body: a fixed head (b
 lengths of its fields, then the fields. Behind them nothing may follow but one signature: the
 public key (Ed25519, 32 bytes) and 64 bytes. Each body has one reading.
 
-A signature is over a domain, which is another one for records than for planned entries, and the
-SHA-256 of the entry's key and of all its fields as they stand: of a record the resolved digest, the
-manifest (and so the op identity and the hashes of all that it was given), the descriptor (and so the
-artifact's hash), size, storage form or its blob, the blobs with their lengths, and what explains it;
-of a planned entry both digests, the artifact's hash, the inputs, the writer and the time. So an
-entry under another digest, a claim that points elsewhere and another list of blobs are no longer
-what was signed. Which keys to believe is for `store.trust` to say.
+A signature is over a domain, one for records and another for planned entries, and the SHA-256 of
+the entry's key and all its fields as they stand. Of a record these are the resolved digest, the
+manifest (with the op identity and the hashes of all that it was given), the descriptor (with the
+artifact's hash), the size, the storage form or its blob, the blobs with their lengths, and what
+explains it; of a planned entry both digests, the artifact's hash, the inputs, the writer and the
+time. So an entry under another digest, a claim that points elsewhere and another list of blobs are
+no longer what was signed. Which keys to believe is for `store.trust` to say.
 
 Nothing here knows where entries are kept. A change of this format is a change of every store's
 layout version, so that an older reader never takes a newer entry for a damaged one.
@@ -19,9 +19,7 @@ layout version, so that an older reader never takes a newer entry for a damaged 
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
 from itertools import pairwise
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
@@ -43,6 +41,7 @@ from invariant_dask.core.digest import (
 )
 from invariant_dask.core.sealed import SealedDict, SealedList
 from invariant_dask.errors import IntegrityError, SpecError
+from invariant_dask.store.about import About
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -55,10 +54,6 @@ _RECORD_HEAD = Struct(">2sIBHI?IIQ")
 # Number of inputs, time of creation, length of the writer's name; then resolved digest, hash, the
 # inputs as pairs of planned digest and hash, the name.
 _PLANNED_HEAD = Struct(">2sIQI")
-# Time taken, time of creation, length of node; then node, and what many records have in common:
-# lengths of op, run, writer, code, and the four.
-_ABOUT_HEAD = Struct(">QQI")
-_COMMON_HEAD = Struct(">IIII")
 _BLOB_PART = Struct(">32sQ")
 _BODY = DIGEST_SIZE
 SIGNATURE_SIZE = 96
@@ -77,60 +72,6 @@ class EntryRow(NamedTuple):
     target: bytes | None
     """The resolved digest that a planned entry points to; None for a record."""
     blobs: tuple[BlobId, ...] = ()
-
-
-class About(NamedTuple):
-    """What explains a record and is no part of any identity."""
-
-    op: str
-    node: str = ""
-    run: str = ""
-    writer: str = ""
-    nanoseconds: int = 0
-    """How long the op took."""
-    created: int = 0
-    """Nanoseconds since 1970."""
-    code: str = ""
-    """Fingerprint of the op's code, where its identity is a declared version."""
-
-    def to_bytes(self) -> bytes:
-        """Return the encoding."""
-        op, node, run, writer, nanoseconds, created, code = self
-        name = node.encode(errors="backslashreplace")
-        head = _ABOUT_HEAD.pack(nanoseconds, created, len(name))
-        return head + name + _common(op, run, writer, code)
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> About:
-        """Decode what `to_bytes` wrote.
-
-        Raises
-        ------
-        IntegrityError
-            If it is anything else.
-        """
-        try:
-            nanoseconds, created, length = _ABOUT_HEAD.unpack_from(data)
-            start = _ABOUT_HEAD.size
-            at = start + length
-            node = data[start:at].decode()
-            lengths = _COMMON_HEAD.unpack_from(data, at)
-            texts, at = [], at + _COMMON_HEAD.size
-            for length in lengths:
-                texts.append(data[at : at + length].decode())
-                at += length
-        except (struct.error, UnicodeDecodeError) as error:
-            raise IntegrityError(f"what explains a record is not readable: {error}") from None
-        if at != len(data):
-            raise IntegrityError("what explains a record is cut off, or more follows it")
-        op, run, writer, code = texts
-        return cls(op, node, run, writer, nanoseconds, created, code)
-
-
-@lru_cache(maxsize=1024)
-def _common(*texts: str) -> bytes:
-    encoded = [text.encode(errors="backslashreplace") for text in texts]
-    return b"".join((_COMMON_HEAD.pack(*map(len, encoded)), *encoded))
 
 
 class Record(NamedTuple):
