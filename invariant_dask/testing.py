@@ -337,6 +337,7 @@ class StoreContract(StoreBasics):
             record = store.put(sample_manifest(), value)
             self.delete_blob(store, record.parts[0][0])
             assert not store.exists(record.resolved)
+            assert store.why(record.resolved).startswith("lost: ")
             _raises(ArtifactNotFoundError, store.get, record.resolved)
             _raises(ArtifactLostError, store.fetch, record)
             store.put(sample_manifest(), value)
@@ -361,6 +362,8 @@ class StoreContract(StoreBasics):
         self.damage_entry(store, planned)
         assert store.lookup([planned, record.resolved]).keys() == {record.resolved}
         assert store.stats.quarantined == 1
+        assert store.why(planned).startswith("damaged: ")
+        assert store.why(record.resolved) == ""
         self.damage_entry(store, record.resolved)
         assert not store.exists(record.resolved)
         assert store.stats.quarantined == 2

@@ -44,7 +44,8 @@ FILES = {
     ],
     "store": [
         "about", "record", "backend", "keys", "trust", "misses", "reading", "base", "memory",
-        "null", "grouping", "connections", "index", "eviction", "spool", "disk", "opening", "file_sources", "file_hashes", "files",
+        "null", "grouping", "connections", "index", "eviction", "spool", "disk",
+        "opening", "file_sources", "file_hashes", "files",
     ],
     "ops": [
         "code_homes", "code_parts", "code_ast", "code_names", "code_source", "code_values",

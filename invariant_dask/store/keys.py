@@ -113,14 +113,19 @@ class SigningKey:
 def is_valid_signature(signature: bytes, statement: bytes) -> bool:
     """Return whether the key in a signature block made it for this statement."""
     from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     try:
-        key = Ed25519PublicKey.from_public_bytes(signature[:KEY_SIZE])
-        key.verify(signature[KEY_SIZE:], statement)
+        _verifier(signature[:KEY_SIZE]).verify(signature[KEY_SIZE:], statement)
     except (InvalidSignature, ValueError):
         return False
     return True
+
+
+@lru_cache(maxsize=64)
+def _verifier(raw: bytes) -> Any:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    return Ed25519PublicKey.from_public_bytes(raw)
 
 
 # --- this process's private key ---

@@ -108,14 +108,16 @@ def test_a_forged_result_is_made_again_and_never_seen(registry, key, tmp_path, m
     attacker = DiskStore(tmp_path / "s")
     planned = {name: bytes.fromhex(digest) for name, digest in compiled.digests.items()}
     evil = attacker.lookup([planned["two"]])[planned["two"]].record
-    entry = parse_entry(planned["three"], attacker._read_entries([planned["three"]])[planned["three"]])
+    entry = parse_entry(
+        planned["three"], attacker._read_entries([planned["three"]])[planned["three"]]
+    )
     pointed = entry._replace(resolved=evil.resolved, hash=evil.hash).to_bytes()
     attacker._write_entries([EntryRow(planned["three"], pointed, "here:more", 0, evil.resolved)])
     assert compile(graph(), store=attacker, registry=registry).compute(scheduler="sync") == [1, 1]
     store = open_store(tmp_path / "s", trust="signed")
     assert causes(store, registry) == {}, "its record is found by what it is made from"
     assert compile(graph(), store=store, registry=registry).compute(scheduler="sync") == [1, 1, 2]
-    assert open_store(tmp_path / "s", trust="signed").lookup([planned["three"]]), "claimed anew"
+    assert open_store(tmp_path / "s", trust="signed").lookup([three]), "claimed anew"
 
 
 def test_a_run_without_a_key_uses_what_it_made_itself(registry, key, tmp_path) -> None:
