@@ -108,9 +108,8 @@ def test_a_forged_result_is_made_again_and_never_seen(registry, key, tmp_path, m
     attacker = DiskStore(tmp_path / "s")
     planned = {name: bytes.fromhex(digest) for name, digest in compiled.digests.items()}
     evil = attacker.lookup([planned["two"]])[planned["two"]].record
-    entry = parse_entry(
-        planned["three"], attacker._read_entries([planned["three"]])[planned["three"]]
-    )
+    three = planned["three"]
+    entry = parse_entry(three, attacker._read_entries([three])[three])
     pointed = entry._replace(resolved=evil.resolved, hash=evil.hash).to_bytes()
     attacker._write_entries([EntryRow(planned["three"], pointed, "here:more", 0, evil.resolved)])
     assert compile(graph(), store=attacker, registry=registry).compute(scheduler="sync") == [1, 1]
