@@ -44,8 +44,9 @@ FILES = {
         "yaml_documents", "data_uri", "sources", "loading", "documents",
     ],
     "store": [
-        "record", "backend", "base", "memory", "null", "grouping", "connections", "index",
-        "eviction", "spool", "disk", "opening", "file_sources", "file_hashes", "files",
+        "about", "record", "backend", "keys", "trust", "misses", "reading", "base", "memory",
+        "null", "grouping", "connections", "index", "eviction", "spool", "disk",
+        "opening", "file_sources", "file_hashes", "files",
     ],
     "ops": [
         "code_homes", "code_parts", "code_ast", "code_names", "code_source", "code_values",
@@ -73,6 +74,7 @@ FENCES = {
     "celpy": ("graph/expressions.py",),
     "re2": ("graph/cel_values.py",),
     "click": ("cli/",),
+    "cryptography": ("store/keys.py",),
     "rich": ("cli/", "view/console.py"),
     "cloudpickle": ("runtime/code.py",),
 }

@@ -158,7 +158,9 @@ class Driver:
         self.make_plan()
 
     def note_loss(self, error: ArtifactLostError) -> None:
-        self.lost.add(parse_hex(error.digest))
+        digest = parse_hex(error.digest)
+        self.lost.add(digest)
+        self.store.note_loss(digest, error.reason)
         self.losses[error.digest] += 1
         if self.losses[error.digest] >= ATTEMPTS:
             raise error

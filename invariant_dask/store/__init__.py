@@ -3,13 +3,14 @@
 A `StoreRef` is unpickled by importing this package, which makes all openers known.
 """
 
+from invariant_dask.store.about import About
 from invariant_dask.store.backend import StoreStats
 from invariant_dask.store.base import Store, StoreRef
 from invariant_dask.store.disk import DiskStore
 from invariant_dask.store.memory import MemoryStore
 from invariant_dask.store.null import NullStore
 from invariant_dask.store.opening import open_store
-from invariant_dask.store.record import About, Found, PlannedEntry, Record
+from invariant_dask.store.record import Found, PlannedEntry, Record
 
 __all__ = [
     "About",
