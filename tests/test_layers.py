@@ -44,6 +44,7 @@ FILES = {
         "yaml_documents", "data_uri", "sources", "loading", "documents",
     ],
     "store": [
+        "compression", "file_artifacts", "codec_arrow", "codec_pandas", "codec_images", "codecs",
         "about", "record", "backend", "keys", "trust", "misses", "reading", "base", "memory",
         "null", "grouping", "connections", "index", "eviction", "spool", "disk",
         "opening", "file_sources", "file_hashes", "files",
@@ -77,6 +78,10 @@ FENCES = {
     "cryptography": ("store/keys.py",),
     "rich": ("cli/", "view/console.py"),
     "cloudpickle": ("runtime/code.py",),
+    "pandas": ("store/codec_pandas.py",),
+    "pyarrow": ("store/codec_arrow.py", "store/codec_pandas.py"),
+    "PIL": ("store/codec_images.py", "demo/"),
+    "zstandard": ("store/compression.py",),
 }
 
 

@@ -3,6 +3,7 @@
 A `StoreRef` is unpickled by importing this package, which makes all openers known.
 """
 
+from invariant_dask.store import codecs  # noqa: F401  makes the formats of libraries known
 from invariant_dask.store.about import About
 from invariant_dask.store.backend import StoreStats
 from invariant_dask.store.base import Store, StoreRef
