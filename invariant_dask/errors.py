@@ -284,8 +284,15 @@ class OpFailedError(OpError):
     """An op raised an exception."""
 
 
+class OpArgumentError(OpError, TypeError):
+    """An op was not called: an argument is not what its type hints say."""
+
+    def _message(self, where: str, cause_type: str, cause_text: str) -> str:  # noqa: ARG002
+        return f"{where} did not run: {cause_text}"
+
+
 class OpResultError(OpError, TypeError):
-    """An op returned a value that cannot be an artifact."""
+    """An op returned what cannot be an artifact, or is not what its type hints say."""
 
     def _message(self, where: str, cause_type: str, cause_text: str) -> str:  # noqa: ARG002
         return f"{where} returned {cause_text}"

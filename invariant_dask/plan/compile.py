@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NoReturn
 
 from invariant_dask.core import manifest
 from invariant_dask.core.decode import decode
 from invariant_dask.core.digest import PlannedDigest
 from invariant_dask.core.encode import SCALARS, Encoded, encode
-from invariant_dask.core.files import FileContent
 from invariant_dask.errors import GraphError, NotCacheableError, SwitchError, UnknownOpError
 from invariant_dask.graph.composite import SubGraphNode, SwitchNode, Vertex
 from invariant_dask.graph.markers import Ref
@@ -25,6 +23,7 @@ from invariant_dask.graph.resolve import Walk, check_graph, choose_outputs, walk
 from invariant_dask.ops.registry import OpRegistry
 from invariant_dask.ops.surroundings import FixedSurroundings
 from invariant_dask.plan.binding import OPEN, Binder, FileResolver, OpenError, Scope, Value
+from invariant_dask.plan.fitting import LeftToTaskError, check_known, fits, known_value
 from invariant_dask.plan.payload import Payload
 from invariant_dask.plan.program import BoundOp, OpenSwitch, Part, Program, Step, case_text
 
@@ -83,15 +82,6 @@ def compile_graph(
         tuple(compiler.open),
         nonce,
     )
-
-
-class _LeftToTaskError(Exception):
-    pass
-
-
-def _leave(_content: FileContent) -> NoReturn:
-    # Only a task opens files.
-    raise _LeftToTaskError
 
 
 @dataclass(slots=True)
@@ -159,7 +149,7 @@ class _Compiler:
             scope.values[node_id] = OPEN
             return
         bound = self.ops.get(node.op_name) or self.bind(node.op_name, scope.path + node_id)
-        signature = bound.op.signature
+        signature, contract = bound.op.signature, bound.contract
         params = node.params
         signature.check(params, node=scope.path + node_id, op=node.op_name)
         binder = self.binder
@@ -182,6 +172,11 @@ class _Compiler:
                 scope.values[node_id] = OPEN
                 scope.opened = True
                 return
+            if contract is not None and type(payload) is not int:
+                check = contract.parameters.get(name, contract.rest)
+                if check is not None and type(value) not in check.exact:
+                    given = value, node.texts
+                    check_known(scope.path + node_id, node.op_name, name, given, payload, check)
             parts.append((name, key, payload))
             fields.append((key, descriptor))
         inputs = tuple(binder.slots)
@@ -254,7 +249,7 @@ class _Compiler:
         identity = op.identity()
         declared = identity.kind == "version" and identity.code is not None
         code = identity.code.digest if declared and identity.code is not None else ""
-        bound = self.ops[op_name] = BoundOp(op, identity.encode(), code)
+        bound = self.ops[op_name] = BoundOp(op, identity.encode(), code, op.contract)
         return bound
 
     def private(self, name: str, node: Node, inputs: tuple[int, ...]) -> bytes:
@@ -265,23 +260,21 @@ class _Compiler:
 
     def evaluate(self, bound: BoundOp, parts: list[Part]) -> Encoded | None:
         """Evaluate an inline op on values that are all known, or leave it to a task."""
-        values = {}
-        for name, _, payload in parts:
-            if isinstance(payload, bytes):
-                values[name] = decode(payload)
-            elif isinstance(payload, Encoded) and not payload.blobs:
-                try:
-                    values[name] = decode(payload.storage, open_file=_leave)
-                except _LeftToTaskError:
-                    return None
-            else:
-                return None
+        try:
+            values = {name: known_value(payload) for name, _, payload in parts}
+        except LeftToTaskError:
+            return None
+        # What fails here fails again in its task, where it is reported with its node and digest.
+        if not fits(bound.contract, values):
+            return None
         try:
             with FixedSurroundings():
-                return encode(bound.op.function(**values))
+                result = bound.op.function(**values)
+                made = encode(result)
         except (Exception, SystemExit):  # noqa: BLE001  an op can fail in any way
-            # It fails again in its task, where a failure is reported with its node and digest.
             return None
+        returned = None if bound.contract is None else bound.contract.result
+        return None if returned is not None and returned(result) is not None else made
 
     # --- a graph within the graph ---
 

@@ -12,6 +12,7 @@ from invariant_dask.core import manifest
 from invariant_dask.core.digest import PlannedDigest, ResolvedDigest
 from invariant_dask.core.encode import REF_HEAD, Encoded
 from invariant_dask.errors import ExpressionError
+from invariant_dask.ops.contracts import Contract
 from invariant_dask.ops.entry import Op
 from invariant_dask.ops.surroundings import FixedSurroundings
 from invariant_dask.plan.payload import Payload, ValueOf, describe, no_values, value_of_payload
@@ -49,6 +50,8 @@ class BoundOp:
     """Identity form of the op's identity; it also names the code on workers."""
     code: str = ""
     """Fingerprint of the code, where the identity is a declared version and it has one."""
+    contract: Contract | None = None
+    """What its type hints say, if anything."""
 
 
 @dataclass(slots=True)
