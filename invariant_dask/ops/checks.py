@@ -72,7 +72,7 @@ _UNSEEN: tuple[type, ...] = (
     set, frozenset, abc.Set, abc.Iterator, abc.Awaitable, abc.AsyncIterable, typing.IO, type,
 )  # fmt: skip
 
-_ANYTHING: frozenset[Any] = frozenset({object, abc.Hashable, abc.Callable})
+_ANYTHING: frozenset[Any] = frozenset({Any, object, abc.Hashable, abc.Callable})
 _WRAPPERS = (typing.Annotated, typing.Final, typing.ClassVar, typing.Required, typing.NotRequired)
 _UNIONS = (typing.Union, types.UnionType)
 _MAX_DEPTH = 20
@@ -232,8 +232,11 @@ class Checks:
         return Check(text, exact, instance(text, cls))
 
     def _typed_dict(self, text: str, cls: Any) -> Check:
-        fields = {name: self.check(hint) for name, hint in read_hints(cls).items()}
-        required = cls.__required_keys__
+        hints = read_hints(cls)
+        fields = {name: self.check(hint) for name, hint in hints.items()}
+        # The class itself does not see it in hints that are text.
+        optional = {n for n, hint in hints.items() if typing.get_origin(hint) is typing.NotRequired}
+        required = cls.__required_keys__ - optional
 
         def look(value: Any) -> Misfit | None:
             if not isinstance(value, dict):

@@ -15,9 +15,18 @@ from invariant_dask.core import manifest
 from invariant_dask.core.decode import decode
 from invariant_dask.core.digest import PlannedDigest
 from invariant_dask.core.encode import SCALARS, Encoded, encode
-from invariant_dask.errors import GraphError, NotCacheableError, SwitchError, UnknownOpError
+from invariant_dask.errors import (
+    CycleError,
+    DanglingRefError,
+    GraphError,
+    NotCacheableError,
+    SpecError,
+    SwitchError,
+    UnknownOpError,
+)
 from invariant_dask.graph.composite import SubGraphNode, SwitchNode, Vertex
 from invariant_dask.graph.markers import Ref
+from invariant_dask.graph.model import Origin
 from invariant_dask.graph.node import Node
 from invariant_dask.graph.resolve import Walk, check_graph, choose_outputs, walk
 from invariant_dask.ops.registry import OpRegistry
@@ -90,6 +99,7 @@ class _Frame:
 
     scope: Scope
     walk: Walk
+    origin: Origin | None = None
     at: str = ""
     reply: str | None = None
 
@@ -116,11 +126,40 @@ class _Compiler:
         self.by_digest: dict[bytes, int] = {}
         self.ops: dict[str, BoundOp] = {}
         self.binder = Binder(self.steps, context, resolve_file)
+        self.within: tuple[str, ...] = ()
+        """The way to what is wrong, within the vertex at hand."""
 
     def compile(self, graph: Mapping[str, Vertex], outputs: tuple[str, ...]) -> dict[str, Value]:
         """Compile what some outputs need, and return the value of each vertex seen."""
         top = Scope(graph, self.context, set(outputs))
-        frames = [_Frame(top, walk(graph, outputs, self.context))]
+        origin = getattr(graph, "origin", None)
+        frames = [_Frame(top, walk(graph, outputs, self.context), origin)]
+        try:
+            self.run(frames)
+        except SpecError as error:
+            error.place = error.place or self.place_of(error, frames)
+            raise
+        return top.values
+
+    def place_of(self, error: SpecError, frames: list[_Frame]) -> str:
+        """Return where in a document that is which cannot be compiled, if it comes from one."""
+        last = frames[-1].at
+        if isinstance(error, DanglingRefError):
+            last = error.node
+        elif isinstance(error, CycleError):
+            last = error.cycle[0]
+        origin: Origin | None = None
+        path: list[str] = []
+        for frame in frames:
+            if frame.origin is not None:
+                origin, path = frame.origin, []
+            path += ["graph", last if frame is frames[-1] else frame.at]
+        if origin is None:
+            return ""
+        return origin.place([*path, *self.within])
+
+    def run(self, frames: list[_Frame]) -> None:
+        """Compile what the frames walk through, and the frames that this opens."""
         while frames:
             frame = frames[-1]
             try:
@@ -130,7 +169,7 @@ class _Compiler:
                 if frames:
                     self.leave(frames[-1], frame)
                 continue
-            frame.reply = None
+            frame.reply, frame.at = None, node_id
             vertex = frame.scope.graph[node_id]
             if type(vertex) is Node:
                 self.add(frame.scope, node_id, vertex)
@@ -138,9 +177,7 @@ class _Compiler:
                 frame.reply = self.choose(frame.scope, node_id, vertex)
             else:
                 assert isinstance(vertex, SubGraphNode)
-                frame.at = node_id
                 frames.append(self.enter(frame.scope, node_id, vertex))
-        return top.values
 
     # --- a node ---
 
@@ -167,7 +204,11 @@ class _Compiler:
                     binder.at = scope.path + node_id, f"parameter {name}", node.refs
                     descriptor, payload = binder.parameter(scope, value, node.texts)
             except NotCacheableError as error:
+                self.within = "params", name
                 raise error.of(f"node {scope.path + node_id!r}, parameter {name}") from None
+            except SpecError:
+                self.within = "params", name
+                raise
             except OpenError:
                 scope.values[node_id] = OPEN
                 scope.opened = True
@@ -176,7 +217,9 @@ class _Compiler:
                 check = contract.parameters.get(name, contract.rest)
                 if check is not None and type(value) not in check.exact:
                     given = value, node.texts
+                    self.within = "params", name
                     check_known(scope.path + node_id, node.op_name, name, given, payload, check)
+                    self.within = ()
             parts.append((name, key, payload))
             fields.append((key, descriptor))
         inputs = tuple(binder.slots)
@@ -295,9 +338,12 @@ class _Compiler:
         # At once: a parameter that is handed down through many levels would be a deep recursion.
         for name in vertex.params:
             if name not in vertex.graph:
+                self.within = "params", name
                 with suppress(OpenError, NotCacheableError):
                     self.binder.value(inner, name)
-        return _Frame(inner, walk(vertex.graph, (vertex.output,), vertex.params))
+        self.within = ()
+        around = walk(vertex.graph, (vertex.output,), vertex.params, "parameter of its subgraph")
+        return _Frame(inner, around, vertex.origin)
 
     def leave(self, outer: _Frame, inner: _Frame) -> None:
         """Take the artifact of a subgraph from within."""
@@ -348,14 +394,19 @@ class _Compiler:
             return None
         self.binder.begin()
         self.binder.at = name, "selector", vertex.refs
+        self.within = ("selector",)
         try:
             _, payload = self.binder.parameter(scope, vertex.selector)
         except NotCacheableError as error:
             raise error.of(f"switch {name!r}, selector") from None
         except OpenError:
+            self.within = ()
             return None
         if not self.binder.slots:
             storage = payload if isinstance(payload, bytes) else payload.storage  # type: ignore[union-attr]
-            return case_text(name, decode(storage))
+            case = case_text(name, decode(storage))
+            self.within = ()
+            return case
+        self.within = ()
         self.open.append(OpenSwitch(name, payload, tuple(self.binder.slots)))
         return None
