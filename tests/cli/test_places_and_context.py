@@ -14,6 +14,7 @@ from invariant_dask.errors import DanglingRefError, DocumentError, SpecError
 from invariant_dask.graph.documents import dump_data_uri, dump_graph, load_graph
 from invariant_dask.graph.secrets import Secret
 
+NO_OP = "{kind: node, op_name: 'stdlib:none', params: {}, deps: []}"
 HEAD = "format: invariant-graph\nversion: 1\ngraph:\n"
 
 
@@ -32,11 +33,11 @@ def cli(*arguments: str, code: int = 0) -> Result:
 @pytest.mark.parametrize(
     ("vertex", "place", "words"),
     [
-        ("{kind: node, op_name: 'std:none', params: {}, deps: []}", "4:6", "no op named"),
+        (NO_OP, "4:6", "no op named"),
         ("{kind: node, op_name: 'stdlib:add', params: {a: 1}, deps: []}", "4:6", "missing 'b'"),
         (
-            "\n    kind: node\n    op_name: stdlib:join\n    params:\n      items: [1]\n    deps: []",
-            "8:14", "parameter items[0] must be str",
+            "\n    {kind: node, op_name: 'stdlib:join', deps: [], params:\n      {items: [1]}}",
+            "6:15", "parameter items[0] must be str",
         ),
         (
             "{kind: node, op_name: 'stdlib:identity', deps: [], params: {value: !cel '1 / 0'}}",
@@ -48,8 +49,7 @@ def cli(*arguments: str, code: int = 0) -> Result:
         ),
         ("{kind: switch, selector: x, deps: [], cases: {a: m}}", "4:6", "the cases are 'a'"),
         (
-            "{kind: subgraph, params: {}, deps: [], output: o, "
-            + "graph: {o: {kind: node, op_name: 'stdlib:none', params: {}, deps: []}}}",
+            "{kind: subgraph, params: {}, deps: [], output: o, graph: {o: " + NO_OP + "}}",
             "4:67", "node 'n/o': no op named",
         ),
     ],
