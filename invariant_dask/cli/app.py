@@ -15,7 +15,7 @@ import click
 
 from invariant_dask._version import __version__
 from invariant_dask.cli.documents import dump, validate
-from invariant_dask.cli.inputs import Asked, Input, read_input, takes_a_graph
+from invariant_dask.cli.inputs import Asked, Input, read_input, takes_a_graph, with_cures
 from invariant_dask.cli.keys import keygen, trusted_keys
 from invariant_dask.cli.ops import ops
 from invariant_dask.cli.outputs import Target
@@ -195,7 +195,8 @@ def _path(file: Path | None) -> Path | None:
 def _compile(given: Input, store: str | None) -> Any:
     from invariant_dask.session import compile as compile_to_dask
 
-    return compile_to_dask(given.graph, given.outputs, given.context, store=store)
+    with with_cures():
+        return compile_to_dask(given.graph, given.outputs, given.context, store=store)
 
 
 def run_app() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from invariant_dask.cli.inputs import Asked, Input, read_input, takes_a_graph
+from invariant_dask.cli.inputs import Asked, Input, read_input, takes_a_graph, with_cures
 from invariant_dask.cli.outputs import OutputError, Target
 from invariant_dask.errors import InvariantError
 
@@ -76,7 +76,8 @@ def _compile(given: Input, outputs: tuple[str, ...] | None) -> Any:
     from invariant_dask.session import compile as compile_to_dask
     from invariant_dask.store.null import NullStore
 
-    return compile_to_dask(given.graph, outputs, given.context, store=NullStore())
+    with with_cures():
+        return compile_to_dask(given.graph, outputs, given.context, store=NullStore())
 
 
 def _counts(given: Input, compiled: Any) -> list[str]:

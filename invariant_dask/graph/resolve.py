@@ -71,7 +71,10 @@ Walk = Generator[str, "str | None", None]
 
 
 def walk(
-    graph: Mapping[str, Vertex], outputs: Iterable[str], context: Collection[str] = ()
+    graph: Mapping[str, Vertex],
+    outputs: Iterable[str],
+    context: Collection[str] = (),
+    kind: str = "context value",
 ) -> Walk:
     """Yield the ids that `outputs` need, each behind all it depends on.
 
@@ -118,7 +121,10 @@ def walk(
                 if dep in graph:
                     stack.append(dep)
                 elif dep not in context:
-                    raise DanglingRefError(node=node_id, ref=dep, known=(*graph, *context))
+                    known = (*graph, *context)
+                    raise DanglingRefError(
+                        node=node_id, ref=dep, known=known, outside=context, kind=kind
+                    )
 
 
 def _check_cycle(path: Mapping[str, None], node_id: str) -> None:

@@ -8,7 +8,12 @@ import traceback
 from collections.abc import Collection
 
 from invariant_dask.core.digest import PlannedDigest
-from invariant_dask.errors import NotCacheableError, OpFailedError, OpResultError
+from invariant_dask.errors import (
+    NotCacheableError,
+    OpArgumentError,
+    OpFailedError,
+    OpResultError,
+)
 
 
 def op_failed(
@@ -51,6 +56,20 @@ def op_returned(
     text = f"a value that cannot be an artifact: {error}"
     return OpResultError(
         node=node, op=op, digest=planned.hex(), cause_type="NotCacheableError", cause_text=text
+    )
+
+
+def result_misfits(node: str, op: str, planned: PlannedDigest, text: str) -> OpResultError:
+    """Return the error to raise for a result that is not what the op's type hint says."""
+    return OpResultError(
+        node=node, op=op, digest=planned.hex(), cause_type="TypeError", cause_text=text
+    )
+
+
+def argument_misfits(node: str, op: str, planned: PlannedDigest, text: str) -> OpArgumentError:
+    """Return the error to raise for an argument that is not what the op's type hint says."""
+    return OpArgumentError(
+        node=node, op=op, digest=planned.hex(), cause_type="TypeError", cause_text=text
     )
 
 

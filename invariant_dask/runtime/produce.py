@@ -18,10 +18,8 @@ from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from invariant_dask.core import manifest as manifests
-from invariant_dask.core.decode import decode
 from invariant_dask.core.digest import ArtifactHash, PlannedDigest, ResolvedDigest
 from invariant_dask.core.encode import encode
-from invariant_dask.core.files import FileContent
 from invariant_dask.errors import (
     ArtifactLostError,
     ExpressionError,
@@ -31,16 +29,25 @@ from invariant_dask.errors import (
 )
 from invariant_dask.ops import claims
 from invariant_dask.ops.surroundings import FixedSurroundings
-from invariant_dask.plan.payload import secret_texts, settled, value_of_payload
 from invariant_dask.plan.program import BoundOp, Part, assemble_manifest
-from invariant_dask.runtime.code import CodeRef, function_of
-from invariant_dask.runtime.failures import op_failed, op_returned
+from invariant_dask.runtime.arguments import (
+    argument_misfit,
+    arguments_of,
+    result_misfit,
+    secrets_in,
+    settle_parts,
+)
+from invariant_dask.runtime.code import Code, CodeRef, code_of
+from invariant_dask.runtime.failures import (
+    argument_misfits,
+    op_failed,
+    op_returned,
+    result_misfits,
+)
 from invariant_dask.runtime.flight import Flights
 from invariant_dask.runtime.handle import Handle, Outcome
 from invariant_dask.store.about import About
 from invariant_dask.store.base import Store
-from invariant_dask.store.file_hashes import FileHasher
-from invariant_dask.store.files import open_file
 from invariant_dask.store.opening import StoreRef
 from invariant_dask.store.record import Found, PlannedEntry
 
@@ -50,7 +57,6 @@ _TRAVELLING = 16
 _ATTEMPTS = 3
 
 _flights = Flights()
-_hasher = FileHasher(None)
 
 
 class RunInfo(NamedTuple):
@@ -224,16 +230,11 @@ def produce(
 
 def _derived(spec: Spec, inputs: Inputs) -> Spec:
     """Return the spec with items and expressions evaluated."""
-    inputs = [handle.loaded() for handle in inputs]
-    parts: list[Part] = []
-    for name, key, payload in spec.parts:
-        try:
-            with FixedSurroundings():
-                parts.append((name, key, settled(payload, lambda i: inputs[i].value())))
-        except (ExpressionError, NotCacheableError) as error:
-            told = ExpressionError(f"parameter {name}: {error}")
-            raise op_failed(spec.node, spec.job.code.name, spec.planned, told) from None
-    return spec._replace(parts=tuple(parts), derives=False)
+    try:
+        parts = settle_parts(spec.parts, inputs)
+    except ExpressionError as error:
+        raise op_failed(spec.node, spec.job.code.name, spec.planned, error) from None
+    return spec._replace(parts=parts, derives=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,13 +344,16 @@ def _make(
     resolved: ResolvedDigest,
     worker: str,
 ) -> Handle:
-    function = function_of(spec.job.code, recent=not spec.job.info.run)
+    code = code_of(spec.job.code, recent=not spec.job.info.run)
     loaded = [handle.loaded() for handle in inputs]
-    result, nanoseconds, attempts = _attempt(spec, function, loaded, store)
+    result, nanoseconds, attempts = _attempt(spec, code, loaded, store)
     try:
         encoded = encode(result) if spec.private else store.encode(result)
     except NotCacheableError as error:
         raise op_returned(spec.node, spec.job.code.name, spec.planned, error) from None
+    wrong = result_misfit(code.contract, spec.parts, result)
+    if wrong is not None:
+        raise result_misfits(spec.node, spec.job.code.name, spec.planned, wrong)
     kind = type(result).__name__.removeprefix("Sealed").lower()
     del result  # what the op still holds must not keep a second copy alive here
     record = None
@@ -375,23 +379,24 @@ def _make(
     )  # fmt: skip
 
 
-def _attempt(
-    spec: Spec, function: Callable[..., Any], inputs: list[Handle], store: Store
-) -> tuple[Any, int, int]:
+def _attempt(spec: Spec, code: Code, inputs: list[Handle], store: Store) -> tuple[Any, int, int]:
     """Run the op, again if asked to; every attempt gets values of its own."""
     failed: OpFailedError | None = None
     for attempt in range(1, spec.retries + 2):
-        arguments = _arguments(spec, inputs, store)
+        arguments = arguments_of(spec.parts, inputs, store)
+        wrong = argument_misfit(code.contract, spec.parts, arguments) if attempt == 1 else None
+        if wrong is not None:
+            raise argument_misfits(spec.node, spec.job.code.name, spec.planned, wrong)
         start = time.perf_counter_ns()
         try:
             with FixedSurroundings(spec.job.code.context):
-                result = function(**arguments)
+                result = code.function(**arguments)
         except BaseException as error:
             # SystemExit too: it would take the worker down, and its neighbours with it. Only the
             # user's own Ctrl-C passes.
             if isinstance(error, KeyboardInterrupt) and in_main_thread():
                 raise
-            secrets = set().union(*(secret_texts(payload) for _, _, payload in spec.parts))
+            secrets = secrets_in(spec.parts)
             failed = op_failed(spec.node, spec.job.code.name, spec.planned, error, secrets)
             logger.warning("node %r: attempt %d failed: %s", spec.node, attempt, failed.cause_text)
         else:
@@ -402,21 +407,6 @@ def _attempt(
         raise failed from failed.__cause__
     finally:
         del failed  # its traceback holds this frame, and all that the op was given
-
-
-def _arguments(spec: Spec, inputs: list[Handle], store: Store) -> dict[str, Any]:
-    def file(content: FileContent) -> Any:
-        return open_file(content, _hasher, store.read_blob)
-
-    arguments: dict[str, Any] = {}
-    for name, _, payload in spec.parts:
-        if type(payload) is bytes:
-            arguments[name] = decode(payload, open_file=file)
-        elif type(payload) is int:
-            arguments[name] = inputs[payload].value()
-        else:
-            arguments[name] = value_of_payload(payload, lambda i: inputs[i].value(), file)
-    return arguments
 
 
 def in_main_thread() -> bool:
