@@ -207,6 +207,8 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
             plan, _ = planner.make_plan(stage, self.store, forced=forced_steps(stage, names))
             values = self._stored_values(plan)
             if values is None:
+                forced = forced_steps(program, names)
+                plan = planner.make_open_plan(program, self.store, forced)
                 return planner.add_causes(plan, self.store)
             assert self._grow is not None
             decisions |= program.decide(values)
@@ -322,7 +324,7 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
             self._drive(run, names, made, scheduler, options, progress)
             decisions |= program.decide(run.values)
             program = self._grow(nonce=nonce, decisions=decisions)
-            run.values, run.plans = {}, []
+            run.end_stage()
         check_known(program, names)
         run.program = program
         self._drive(run, names, made, scheduler, options, progress)
