@@ -9,7 +9,7 @@ from invariant_dask.core.digest import ArtifactHash
 from invariant_dask.errors import InternalError
 from invariant_dask.plan import coherence
 from invariant_dask.plan.decide import ResolvedBatch, decide
-from invariant_dask.plan.explain import explain
+from invariant_dask.plan.explain import WINDOW, explain
 from invariant_dask.plan.plan import Decision, Plan, Reason
 from invariant_dask.plan.program import Program
 from invariant_dask.runtime.known import Known
@@ -141,7 +141,7 @@ def claim_resolved(plan: Plan, store: Store, writer: str) -> None:
 def add_causes(plan: Plan, store: Store) -> Plan:
     """Explain what runs, from the store's records."""
     if not plan.causes:
-        plan.causes = explain(plan, lambda op: store.recent(op, 50))
+        plan.causes = explain(plan, lambda op: store.recent(op, WINDOW))
     return plan
 
 
