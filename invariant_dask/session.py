@@ -25,7 +25,8 @@ from invariant_dask.graph.composite import Vertex
 from invariant_dask.graph.markers import Ref
 from invariant_dask.graph.model import Graph
 from invariant_dask.ops import claims
-from invariant_dask.ops.registry import OpRegistry, default_registry
+from invariant_dask.ops.registry import ForeignRegistry, adopt_registry, default_registry
+from invariant_dask.ops.table import OpTable
 from invariant_dask.plan.compile import compile_graph
 from invariant_dask.plan.plan import Plan
 from invariant_dask.plan.program import Program
@@ -34,7 +35,7 @@ from invariant_dask.runtime.driver import Driver, Progress, writer
 from invariant_dask.runtime.handle import Handle, Outcome, decode_artifact
 from invariant_dask.runtime.produce import RunInfo
 from invariant_dask.runtime.run import Run
-from invariant_dask.runtime.schedulers import scheduler_for
+from invariant_dask.runtime.schedulers import check_choice, scheduler_for
 from invariant_dask.store.base import Store
 from invariant_dask.store.disk import DiskStore
 from invariant_dask.store.file_hashes import FileHasher
@@ -49,7 +50,7 @@ def compile(  # noqa: A001  the verb of this package
     context: Mapping[str, object] | None = None,
     *,
     store: Store | str | os.PathLike[str] | None = None,
-    registry: OpRegistry | None = None,
+    registry: OpTable | ForeignRegistry | None = None,
 ) -> Compiled:
     """Compile a graph into a Dask collection whose keys are manifest digests.
 
@@ -65,7 +66,8 @@ def compile(  # noqa: A001  the verb of this package
     store
         A store, or what `open_store` takes. By default `$INVARIANT_STORE` or `.invariant`.
     registry
-        Where ops are looked up; by default the one that `@op` fills.
+        Where ops are looked up: an `OpRegistry`, or that of the package `invariant`. By default
+        the one that `@op` fills.
 
     Returns
     -------
@@ -88,7 +90,7 @@ def compile(  # noqa: A001  the verb of this package
     5
     """
     opened = open_store(store)
-    chosen = default_registry() if registry is None else registry
+    chosen = default_registry() if registry is None else adopt_registry(registry)
     hasher = FileHasher(Path(opened.url, "files.sqlite") if isinstance(opened, DiskStore) else None)
     compiling = partial(compile_graph, registry=chosen, resolve_file=hasher)
     with collector.paused():
@@ -247,6 +249,8 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
 
         Raises
         ------
+        OptionError
+            If there is no such option.
         OpError
             If an op fails; what succeeded before is stored.
         StoreNotSharedError
@@ -276,7 +280,7 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
 
         Raises
         ------
-        OpError, StoreNotSharedError, SchedulerError
+        OptionError, OpError, StoreNotSharedError, SchedulerError
             As for `compute`.
         """
         return self._execute(scheduler, rerun, options, progress or _ignore)
@@ -310,6 +314,7 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         progress: Progress | None,
     ) -> Run:
         names = checked_names(rerun)
+        check_choice(scheduler, options)
         if not self.program.open:
             check_known(self.program, names)
         # Ephemeral nodes are new in every run, and this object may be run by several threads.

@@ -23,8 +23,8 @@ from invariant_dask.graph.composite import SubGraphNode, SwitchNode, Vertex
 from invariant_dask.graph.markers import Ref
 from invariant_dask.graph.node import Node
 from invariant_dask.graph.resolve import Walk, check_graph, choose_outputs, walk
-from invariant_dask.ops.registry import OpRegistry
 from invariant_dask.ops.surroundings import FixedSurroundings
+from invariant_dask.ops.table import OpTable
 from invariant_dask.plan.binding import OPEN, Binder, FileResolver, OpenError, Scope, Value
 from invariant_dask.plan.payload import Payload
 from invariant_dask.plan.program import BoundOp, OpenSwitch, Part, Program, Step, case_text
@@ -38,7 +38,7 @@ def compile_graph(
     outputs: Iterable[str | Ref] | None = None,
     context: Mapping[str, object] | None = None,
     *,
-    registry: OpRegistry,
+    registry: OpTable,
     resolve_file: FileResolver,
     nonce: bytes = b"",
     decisions: Decisions | None = None,
@@ -109,7 +109,7 @@ class _Compiler:
     def __init__(
         self,
         context: Mapping[str, object],
-        registry: OpRegistry,
+        registry: OpTable,
         resolve_file: FileResolver,
         nonce: bytes,
         decisions: Decisions,
