@@ -39,11 +39,15 @@ def show_demo(store: str | None, side: int, *, keep: bool = False, fresh: bool =
     demo = Demo(store=store, side=side, fresh=fresh)
     with local_cluster() as (client, link, workers):
         console.print(f"{len(demo.photos)} photographs on a cluster of {workers} local processes")
+        to_do = demo.compile(demo.strength).plan().summary()
+        console.print(f"three runs; the first, which takes the longest, has {to_do}")
         console.print(f"dashboard: [link={link}]{escape(link)}[/link]\n", soft_wrap=True)
         laps = []
         for step in (demo.cold, demo.warm, demo.changed):
             with live_progress() as progress:
                 laps.append(step(client, progress))
+            done = laps[-1]
+            console.print(f"{done.name}: {done.run.summary()} in {done.seconds:.1f} s")
         _show_laps(console, laps)
         _show_note(console, laps[0], store)
         _show_change(console, laps)

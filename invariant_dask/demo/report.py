@@ -117,6 +117,11 @@ class Demo:
         place = str(self.folder / "store") if store is None else store
         self.store: Store = _emptied(place) if fresh else open_store(place)
 
+    @property
+    def strength(self) -> Decimal:
+        """The strength of the tone curve that the first two runs have."""
+        return STRENGTH
+
     def build(self, strength: Decimal) -> Graph:
         """Return the graph with one strength of the tone curve."""
         return build(self.photos, side=self.side, strength=strength)
