@@ -31,11 +31,12 @@ from invariant_dask.plan.compile import compile_graph
 from invariant_dask.plan.plan import Plan
 from invariant_dask.plan.program import Program
 from invariant_dask.runtime import code, collector, graph, planner
+from invariant_dask.runtime.choice import check_choice
 from invariant_dask.runtime.driver import Driver, Progress, writer
 from invariant_dask.runtime.handle import Handle, Outcome, decode_artifact
 from invariant_dask.runtime.produce import RunInfo
 from invariant_dask.runtime.run import Run
-from invariant_dask.runtime.schedulers import check_choice, scheduler_for
+from invariant_dask.runtime.schedulers import scheduler_for
 from invariant_dask.store.base import Store
 from invariant_dask.store.disk import DiskStore
 from invariant_dask.store.file_hashes import FileHasher

@@ -57,8 +57,8 @@ FILES = {
         "compile",
     ],
     "runtime": [
-        "collector", "failures", "flight", "sealing", "handle", "code", "produce", "task", "graph",
-        "sharing", "known", "loop", "schedulers", "planner", "run", "driver",
+        "choice", "collector", "failures", "flight", "sealing", "handle", "code", "produce", "task",
+        "graph", "sharing", "known", "loop", "schedulers", "planner", "run", "driver",
     ],
 }  # fmt: skip
 
