@@ -225,6 +225,15 @@ class ParameterError(SpecError, TypeError):
     """A node's parameters do not fit the signature of its op."""
 
 
+class OptionError(SpecError, TypeError):
+    """An entry was given an option that it does not take."""
+
+    def __init__(self, *, option: str, known: Iterable[str] = ()) -> None:
+        known = tuple(known)
+        hint = _did_you_mean(option, known) or f"; there are {', '.join(sorted(known))}"
+        super().__init__(f"there is no option {option!r}{hint}", option=option, known=known)
+
+
 class OutputsError(SpecError, ValueError):
     """The requested outputs are empty, repeated, unknown or not a sequence of node ids."""
 
@@ -442,6 +451,8 @@ def _did_you_mean(name: str, known: Sequence[str]) -> str:
     close = get_close_matches(name, known, n=3, cutoff=0.6)
     if close:
         return "; did you mean " + " or ".join(map(repr, close)) + "?"
+    if len(known) == 1:
+        return f"; there is only {known[0]!r}"
     if known and len(known) <= 8:
         return "; there are " + ", ".join(map(repr, sorted(known)))
     return ""

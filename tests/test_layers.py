@@ -60,9 +60,9 @@ FILES = {
         "fitting", "stepping", "compile", "seed",
     ],
     "runtime": [
-        "collector", "failures", "flight", "sealing", "handle", "code", "arguments", "produce",
-        "task", "graph", "sharing", "known", "loop", "schedulers", "planner", "run", "driver",
-        "stages", "growth",
+        "choice", "collector", "failures", "flight", "sealing", "handle", "code", "arguments",
+        "produce", "task", "graph", "sharing", "known", "loop", "schedulers", "planner", "run",
+        "driver", "stages", "growth",
     ],
 }  # fmt: skip
 

@@ -221,11 +221,14 @@ def _document_reader(where: str, input_format: str) -> Callable[[], Any]:
 
 
 def _context_reader(where: str) -> Callable[[], dict[str, Any]]:
-    source, name, _ = _open(where)
+    source, name, _ = _open(where, "--context takes a JSON or YAML file, or - for standard input")
     return lambda: _read_context(source, name)
 
 
-def _open(where: str) -> tuple[Path | bytes, str, Path]:
+_GRAPHS = "write path/to/file.py:name, the path of a document, - for standard input, or a data URI"
+
+
+def _open(where: str, takes: str = _GRAPHS) -> tuple[Path | bytes, str, Path]:
     """Return a file, or what a pipe holds, with its name and folder."""
     if where == "-":
         return sys.stdin.buffer.read(), STDIN, Path.cwd()
@@ -233,10 +236,7 @@ def _open(where: str) -> tuple[Path | bytes, str, Path]:
     if path.is_dir():
         raise GraphError(f"{where!r} is a folder")
     if not path.exists():
-        raise GraphError(
-            f"there is no file {where!r}; write path/to/file.py:name, the path of a document, "
-            "- for standard input, or a data URI"
-        )
+        raise GraphError(f"there is no file {where!r}; {takes}")
     if path.is_file():
         return path, where, path.parent
     return path.read_bytes(), where, path.parent  # a pipe that the shell made

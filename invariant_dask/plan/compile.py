@@ -30,8 +30,8 @@ from invariant_dask.graph.markers import Ref
 from invariant_dask.graph.model import Origin
 from invariant_dask.graph.node import Node
 from invariant_dask.graph.resolve import Walk, check_graph, choose_outputs, walk
-from invariant_dask.ops.registry import OpRegistry
 from invariant_dask.ops.surroundings import FixedSurroundings
+from invariant_dask.ops.table import OpTable
 from invariant_dask.plan.binding import OPEN, FileResolver, OpenError, Scope
 from invariant_dask.plan.fitting import LeftToTaskError, check_known, fits, known_value
 from invariant_dask.plan.payload import (
@@ -61,7 +61,7 @@ def compile_graph(
     outputs: Iterable[str | Ref] | None = None,
     context: Mapping[str, object] | None = None,
     *,
-    registry: OpRegistry,
+    registry: OpTable,
     resolve_file: FileResolver,
     nonce: bytes = b"",
     decisions: Decisions | None = None,

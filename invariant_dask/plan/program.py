@@ -15,8 +15,8 @@ from invariant_dask.core.encode import Encoded
 from invariant_dask.errors import ExpressionError
 from invariant_dask.ops.contracts import Contract
 from invariant_dask.ops.entry import Op
-from invariant_dask.ops.registry import OpRegistry
 from invariant_dask.ops.surroundings import FixedSurroundings
+from invariant_dask.ops.table import OpTable
 from invariant_dask.plan.payload import (
     Payload,
     ValueOf,
@@ -67,7 +67,7 @@ BindOp = Callable[[str], BoundOp]
 """Returns an op by its name, with its identity; raises `UnknownOpError` if there is none."""
 
 
-def bind_op(registry: OpRegistry, name: str) -> BoundOp:
+def bind_op(registry: OpTable, name: str) -> BoundOp:
     """Return a registered op with the identity that it has now.
 
     Raises

@@ -398,7 +398,10 @@ def _attempt(spec: Spec, code: Code, inputs: list[Handle], store: Store) -> tupl
                 raise
             secrets = secrets_in(spec.parts)
             failed = op_failed(spec.node, spec.job.code.name, spec.planned, error, secrets)
-            logger.warning("node %r: attempt %d failed: %s", spec.node, attempt, failed.cause_text)
+            if attempt <= spec.retries:  # the last one is raised
+                told = "node %r: attempt %d of %d failed: %s"
+                most = spec.retries + 1
+                logger.warning(told, spec.node, attempt, most, failed.cause_text)
         else:
             return result, time.perf_counter_ns() - start, attempt
     assert failed is not None

@@ -62,8 +62,8 @@ class Stages:
             run.program = program.selectors(forced_steps(program, self.rerun))
             self.drive(run, sealed_value)
             decisions |= program.decide(run.values)
+            run.end_stage()
             run.program = grow(decisions)
-            run.values, run.plans = {}, []
         check_known(run.program, self.rerun)
         self.drive(run, self.read)
 
