@@ -59,9 +59,7 @@ class Translator:
             tree = tree.children[0]
         self.depth += 1
         try:
-            if self.depth > _DEEPEST:
-                msg = f"the expression is nested deeper than {_DEEPEST}; split it"
-                raise ExpressionError(msg)
+            self.check_depth()
             return getattr(self, f"_{tree.data}")(tree)  # type: ignore[no-any-return]
         except ExpressionError:
             if self.at is None and not tree.meta.empty:
@@ -69,6 +67,11 @@ class Translator:
             raise
         finally:
             self.depth -= 1
+
+    def check_depth(self) -> None:
+        if self.depth > _DEEPEST:
+            msg = f"the expression is nested deeper than {_DEEPEST}; split it"
+            raise ExpressionError(msg)
 
     # --- operators ---
 

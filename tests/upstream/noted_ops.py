@@ -37,5 +37,3 @@ def registry():
         function = noted.get(name, op.function)
         ops.register(name, function, version="1", inline=op.inline, on_drift="ignore")
     return ops
-
-

@@ -37,8 +37,9 @@ def fetch(package):
     if not folder.exists():
         HOME.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=HOME) as aside:
-            wanted = ["--no-deps", "--no-binary", ":all:", "--dest", aside, f"{package}=={version}"]
-            subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", *wanted], check=True)
+            download = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", aside]
+            wanted = ["--no-deps", "--no-binary", ":all:", f"{package}=={version}"]
+            subprocess.run([*download, *wanted], check=True)
             (archive,) = Path(aside).glob("*.tar.gz")
             with tarfile.open(archive) as members:
                 members.extractall(aside, filter="data")
@@ -88,7 +89,8 @@ def run_script(script, arguments, folder, monkeypatch):
         try:
             runpy.run_path(str(script), run_name="__main__")
         except SystemExit as ended:
-            assert not ended.code
+            if ended.code:
+                raise AssertionError(f"{script.name} ended with {ended.code}") from ended
     return found
 
 
@@ -103,7 +105,8 @@ def words():
     names = {name: getattr(invariant, name) for name in invariant.__all__}
     names |= {name: getattr(recipes, name) for name in recipes.__all__}
     return names | {
-        "__name__": "page", "Decimal": Decimal, "MemoryStore": MemoryStore, "stdlib": stdlib, "poly": poly,
+        "__name__": "page", "Decimal": Decimal, "MemoryStore": MemoryStore, "stdlib": stdlib,
+        "poly": poly,
         "invariant_gfx": invariant_gfx, "relative": relative, "absolute": absolute,
     }  # fmt: skip
 
@@ -136,4 +139,4 @@ def run_page(page, folder, monkeypatch):
 
 if __name__ == "__main__":
     for name in PACKAGES:
-        print(fetch(name))
+        fetch(name)

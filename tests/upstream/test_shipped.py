@@ -10,8 +10,6 @@ import pytest
 from upstream import shipped
 from upstream.oracle import Ours, Theirs, assert_same, compare, compare_on_cluster, shape
 
-import invariant_dask as inv
-from invariant_dask.errors import DocumentError
 from invariant_dask.graph.documents import load_document
 from invariant_dask.graph.foreign import adopt
 
