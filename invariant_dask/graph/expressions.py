@@ -87,10 +87,10 @@ class Text:
         alone = [part for part in self.parts if not isinstance(part, str) or part.strip()]
         if len(alone) == 1 and isinstance(alone[0], Expression):
             return made[self.parts.index(alone[0])]
-        return "".join(map(_shown, made))
+        return "".join(map(_as_text, made))
 
 
-def _shown(value: Any) -> str:
+def _as_text(value: Any) -> str:
     _check_text(value)
     return str(value)
 
