@@ -37,9 +37,9 @@ from invariant_dask.runtime.choice import check_choice
 from invariant_dask.runtime.driver import Progress, info_of
 from invariant_dask.runtime.growth import growing_graph, growing_key
 from invariant_dask.runtime.handle import Outcome, decode_artifact
-from invariant_dask.runtime.produce import RunInfo
 from invariant_dask.runtime.run import Run
 from invariant_dask.runtime.schedulers import scheduler_for
+from invariant_dask.runtime.spec import RunInfo
 from invariant_dask.runtime.stages import Stages, check_known, checked_names, forced_steps
 from invariant_dask.store.base import Store
 from invariant_dask.store.disk import DiskStore

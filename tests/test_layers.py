@@ -61,8 +61,8 @@ FILES = {
     ],
     "runtime": [
         "choice", "collector", "failures", "flight", "sealing", "handle", "code", "arguments",
-        "produce", "task", "graph", "sharing", "known", "loop", "schedulers", "planner", "run",
-        "driver", "stages", "growth",
+        "spec", "attempts", "produce", "task", "graph", "sharing", "known", "loop", "schedulers",
+        "planner", "run", "driver", "stages", "growth",
     ],
 }  # fmt: skip
 

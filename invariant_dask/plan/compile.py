@@ -38,6 +38,7 @@ from invariant_dask.plan.payload import (
     Payload,
     has_secret,
     no_values,
+    secret_texts,
     unexplained,
     value_of_payload,
 )
@@ -295,7 +296,9 @@ class _Compiler(Steps):
         returned = None if bound.contract is None else bound.contract.result
         if returned is not None and returned(result) is not None:
             return None
-        return hidden(made) if any(has_secret(payload) for _, _, payload in parts) else made
+        if not any(has_secret(payload) for _, _, payload in parts):
+            return made
+        return hidden(made, set().union(*(secret_texts(payload) for _, _, payload in parts)))
 
     # --- a graph within the graph ---
 

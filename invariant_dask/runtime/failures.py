@@ -50,10 +50,14 @@ def _without(secrets: Collection[str], text: str) -> str:
 
 
 def op_returned(
-    node: str, op: str, planned: PlannedDigest, error: NotCacheableError
+    node: str,
+    op: str,
+    planned: PlannedDigest,
+    error: NotCacheableError,
+    secrets: Collection[str] = (),
 ) -> OpResultError:
     """Return the error to raise for a result that cannot be an artifact."""
-    text = f"a value that cannot be an artifact: {error}"
+    text = f"a value that cannot be an artifact: {_without(secrets, str(error))}"
     return OpResultError(
         node=node, op=op, digest=planned.hex(), cause_type="NotCacheableError", cause_text=text
     )
