@@ -51,7 +51,7 @@ FILES = {
     ],
     "plan": [
         "payload", "program", "plan", "coherence", "drift", "decide", "explain", "binding",
-        "fitting", "compile",
+        "fitting", "places", "compile",
     ],
     "runtime": [
         "collector", "failures", "flight", "sealing", "handle", "code", "arguments", "produce",

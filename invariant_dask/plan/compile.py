@@ -16,8 +16,6 @@ from invariant_dask.core.decode import decode
 from invariant_dask.core.digest import PlannedDigest
 from invariant_dask.core.encode import SCALARS, Encoded, encode
 from invariant_dask.errors import (
-    CycleError,
-    DanglingRefError,
     GraphError,
     NotCacheableError,
     SpecError,
@@ -34,6 +32,7 @@ from invariant_dask.ops.surroundings import FixedSurroundings
 from invariant_dask.plan.binding import OPEN, Binder, FileResolver, OpenError, Scope, Value
 from invariant_dask.plan.fitting import LeftToTaskError, check_known, fits, known_value
 from invariant_dask.plan.payload import Payload
+from invariant_dask.plan.places import place_of
 from invariant_dask.plan.program import BoundOp, OpenSwitch, Part, Program, Step, case_text
 
 Decisions = Mapping[str, str]
@@ -137,26 +136,10 @@ class _Compiler:
         try:
             self.run(frames)
         except SpecError as error:
-            error.place = error.place or self.place_of(error, frames)
+            levels = [(frame.origin, frame.at) for frame in frames]
+            error.place = error.place or place_of(error, levels, self.within)
             raise
         return top.values
-
-    def place_of(self, error: SpecError, frames: list[_Frame]) -> str:
-        """Return where in a document that is which cannot be compiled, if it comes from one."""
-        last = frames[-1].at
-        if isinstance(error, DanglingRefError):
-            last = error.node
-        elif isinstance(error, CycleError):
-            last = error.cycle[0]
-        origin: Origin | None = None
-        path: list[str] = []
-        for frame in frames:
-            if frame.origin is not None:
-                origin, path = frame.origin, []
-            path += ["graph", last if frame is frames[-1] else frame.at]
-        if origin is None:
-            return ""
-        return origin.place([*path, *self.within])
 
     def run(self, frames: list[_Frame]) -> None:
         """Compile what the frames walk through, and the frames that this opens."""

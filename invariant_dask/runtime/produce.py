@@ -30,6 +30,7 @@ from invariant_dask.errors import (
 from invariant_dask.ops import claims
 from invariant_dask.ops.surroundings import FixedSurroundings
 from invariant_dask.plan.program import BoundOp, Part, assemble_manifest
+from invariant_dask.runtime import failures
 from invariant_dask.runtime.arguments import (
     argument_misfit,
     arguments_of,
@@ -38,12 +39,6 @@ from invariant_dask.runtime.arguments import (
     settle_parts,
 )
 from invariant_dask.runtime.code import Code, CodeRef, code_of
-from invariant_dask.runtime.failures import (
-    argument_misfits,
-    op_failed,
-    op_returned,
-    result_misfits,
-)
 from invariant_dask.runtime.flight import Flights
 from invariant_dask.runtime.handle import Handle, Outcome
 from invariant_dask.store.base import Store
@@ -232,7 +227,7 @@ def _derived(spec: Spec, inputs: Inputs) -> Spec:
     try:
         parts = settle_parts(spec.parts, inputs)
     except ExpressionError as error:
-        raise op_failed(spec.node, spec.job.code.name, spec.planned, error) from None
+        raise failures.op_failed(spec.node, spec.job.code.name, spec.planned, error) from None
     return spec._replace(parts=parts, derives=False)
 
 
@@ -342,10 +337,10 @@ def _make(
     try:
         encoded = encode(result) if spec.private else store.encode(result)
     except NotCacheableError as error:
-        raise op_returned(spec.node, spec.job.code.name, spec.planned, error) from None
+        raise failures.op_returned(spec.node, spec.job.code.name, spec.planned, error) from None
     wrong = result_misfit(code.contract, spec.parts, result)
     if wrong is not None:
-        raise result_misfits(spec.node, spec.job.code.name, spec.planned, wrong)
+        raise failures.result_misfits(spec.node, spec.job.code.name, spec.planned, wrong)
     kind = type(result).__name__.removeprefix("Sealed").lower()
     del result  # what the op still holds must not keep a second copy alive here
     record = None
@@ -376,7 +371,7 @@ def _attempt(spec: Spec, code: Code, inputs: list[Handle], store: Store) -> tupl
         arguments = arguments_of(spec.parts, inputs, store)
         wrong = argument_misfit(code.contract, spec.parts, arguments) if attempt == 1 else None
         if wrong is not None:
-            raise argument_misfits(spec.node, spec.job.code.name, spec.planned, wrong)
+            raise failures.argument_misfits(spec.node, spec.job.code.name, spec.planned, wrong)
         start = time.perf_counter_ns()
         try:
             with FixedSurroundings(spec.job.code.context):
@@ -387,7 +382,7 @@ def _attempt(spec: Spec, code: Code, inputs: list[Handle], store: Store) -> tupl
             if isinstance(error, KeyboardInterrupt) and in_main_thread():
                 raise
             secrets = secrets_in(spec.parts)
-            failed = op_failed(spec.node, spec.job.code.name, spec.planned, error, secrets)
+            failed = failures.op_failed(spec.node, spec.job.code.name, spec.planned, error, secrets)
             logger.warning("node %r: attempt %d failed: %s", spec.node, attempt, failed.cause_text)
         else:
             return result, time.perf_counter_ns() - start, attempt
