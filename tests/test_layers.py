@@ -57,7 +57,7 @@ FILES = {
     ],
     "plan": [
         "payload", "program", "plan", "coherence", "drift", "decide", "explain", "binding",
-        "fitting", "stepping", "compile", "seed",
+        "fitting", "places", "stepping", "compile", "seed",
     ],
     "runtime": [
         "choice", "collector", "failures", "flight", "sealing", "handle", "code", "arguments",

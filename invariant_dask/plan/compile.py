@@ -17,8 +17,6 @@ from invariant_dask.core.digest import PlannedDigest
 from invariant_dask.core.encode import Encoded, encode, hidden
 from invariant_dask.core.scalars import SCALARS
 from invariant_dask.errors import (
-    CycleError,
-    DanglingRefError,
     GraphError,
     NotCacheableError,
     SpecError,
@@ -42,6 +40,7 @@ from invariant_dask.plan.payload import (
     unexplained,
     value_of_payload,
 )
+from invariant_dask.plan.places import place_of
 from invariant_dask.plan.program import (
     BindOp,
     BoundOp,
@@ -166,27 +165,11 @@ class _Compiler(Steps):
         try:
             self.run(frames)
         except SpecError as error:
-            error.place = error.place or self.place_of(error, frames)
+            levels = [(frame.origin, frame.at) for frame in frames]
+            error.place = error.place or place_of(error, levels, self.within)
             raise
         for output in outputs:
             self.show(output, top.values[output])
-
-    def place_of(self, error: SpecError, frames: list[_Frame]) -> str:
-        """Return where in a document that is which cannot be compiled, if it comes from one."""
-        last = frames[-1].at
-        if isinstance(error, DanglingRefError):
-            last = error.node
-        elif isinstance(error, CycleError):
-            last = error.cycle[0]
-        origin: Origin | None = None
-        path: list[str] = []
-        for frame in frames:
-            if frame.origin is not None:
-                origin, path = frame.origin, []
-            path += ["graph", last if frame is frames[-1] else frame.at]
-        if origin is None:
-            return ""
-        return origin.place([*path, *self.within])
 
     def run(self, frames: list[_Frame]) -> None:
         """Compile what the frames walk through, and the frames that this opens."""
@@ -347,6 +330,7 @@ class _Compiler(Steps):
         chosen = vertex.cases.get(case) or vertex.default
         if chosen is None:
             selector = self.selector(scope, name, vertex)
+            self.within = ()
             shown = None if has_secret(selector) else case
             raise SwitchError(switch=name, case=shown, cases=tuple(sorted(vertex.cases)))
         if chosen in scope.values:

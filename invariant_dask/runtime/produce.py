@@ -31,7 +31,6 @@ from invariant_dask.runtime.arguments import (
 from invariant_dask.runtime.attempts import attempt
 from invariant_dask.runtime.code import code_of
 from invariant_dask.runtime.failures import (
-    op_failed,
     op_returned,
     result_misfits,
 )
@@ -117,7 +116,7 @@ def _derived(spec: Spec, inputs: Inputs) -> Spec:
     try:
         parts = settle_parts(spec.parts, inputs)
     except ExpressionError as error:
-        raise op_failed(spec.node, spec.job.code.name, spec.planned, error) from None
+        raise failures.op_failed(spec.node, spec.job.code.name, spec.planned, error) from None
     return spec._replace(parts=parts, derives=False)
 
 
