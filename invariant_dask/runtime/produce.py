@@ -116,7 +116,7 @@ def _derived(spec: Spec, inputs: Inputs) -> Spec:
     try:
         parts = settle_parts(spec.parts, inputs)
     except ExpressionError as error:
-        raise failures.op_failed(spec.node, spec.job.code.name, spec.planned, error) from None
+        raise op_failed(spec.node, spec.job.code.name, spec.planned, error) from None
     return spec._replace(parts=parts, derives=False)
 
 
