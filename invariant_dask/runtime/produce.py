@@ -31,6 +31,7 @@ from invariant_dask.runtime.arguments import (
 from invariant_dask.runtime.attempts import attempt
 from invariant_dask.runtime.code import code_of
 from invariant_dask.runtime.failures import (
+    op_failed,
     op_returned,
     result_misfits,
 )
