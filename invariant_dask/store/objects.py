@@ -34,8 +34,8 @@ from invariant_dask.errors import (
 from invariant_dask.store import objects_names as names
 from invariant_dask.store.base import Store, StoreRef
 from invariant_dask.store.objects_client import AT_ONCE, BUDGET, ObjectClient
-from invariant_dask.store.objects_urls import connect, locate
 from invariant_dask.store.objects_uploads import SMALL, Uploads
+from invariant_dask.store.objects_urls import connect, locate
 from invariant_dask.store.objects_wire import PART, ObjectInfo
 from invariant_dask.store.record import EntryRow, parse_entry
 from invariant_dask.store.spool import Spool, map_file
@@ -70,8 +70,8 @@ class ObjectStore(Store):
         `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, `file:///folder` on a
         file system that all workers share, or `memory://name` for this process.
     client
-        `"obstore"` or `"fsspec"`: who makes the requests. By default obstore for S3, GCS and Azure
-        if it is installed and knows all options.
+        `"obstore"` or `"fsspec"`: who makes the requests. By default obstore for S3
+        and Azure, if it is installed and knows all options.
     timeout
         Seconds that a request may take with all its attempts.
     concurrency
@@ -249,9 +249,13 @@ class ObjectStore(Store):
         self._claim_place()
         if self._uploads.is_open and size <= SMALL:
             self._uploads.add(blobs, rows, size)
-        else:
-            self._uploads.flush()
+            return
+        self._uploads.flush()
+        try:
             self._client.run(self._upload(blobs, rows))
+        except StoreUnavailableError as error:
+            self._uploads.note_loss(rows, error)
+            raise
 
     def _write_entries(self, rows: Sequence[EntryRow]) -> bool:
         self._publish({}, rows)
@@ -371,9 +375,7 @@ class ObjectStore(Store):
                 return None
             return map_file(fd, length)
 
-    def _read_parts(
-        self, name: str, length: int, keep: Callable[[int, bytes], object]
-    ) -> bool:
+    def _read_parts(self, name: str, length: int, keep: Callable[[int, bytes], object]) -> bool:
         # An object that is shorter than it should be must not cost what it pretends to be.
         there = self._client.head(name)
         if there is None:

@@ -351,7 +351,9 @@ class ObjectClient:
         if not self._is_down() or not self._down_for:
             self._down_for = min(max(2 * self._down_for, self._budget), 8 * self._budget)
         self._down_until = time.monotonic() + self._down_for
-        raise StoreUnavailableError(f"store {self._name} cannot be used: {self._trouble}") from cause
+        raise StoreUnavailableError(
+            f"store {self._name} cannot be used: {self._trouble}"
+        ) from cause
 
     def _each(
         self, work: Callable[[str], Coroutine[Any, Any, None]], names: Collection[str]

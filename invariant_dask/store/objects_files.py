@@ -48,7 +48,7 @@ class FilesWire(Wire):
         return await asyncio.to_thread(self._put, name, memoryview(data), create)
 
     async def put_parts(self, name: str, view: memoryview) -> None:
-        await asyncio.to_thread(self._put, name, view, False)  # noqa: FBT003
+        await asyncio.to_thread(self._put, name, view, False)
 
     def _put(self, name: str, view: memoryview, create: bool) -> bool:
         path = self._root / name

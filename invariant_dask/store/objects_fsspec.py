@@ -1,4 +1,4 @@
-"""Objects of whatever fsspec has a class for; the asynchronous ones run in the loop of the client."""
+"""Objects of whatever fsspec has a class for, in the loop of the client."""
 
 from __future__ import annotations
 
@@ -71,9 +71,7 @@ class FsspecWire(Wire):
     async def get(self, name: str, start: int, stop: int) -> bytes | None:
         with _refusals(name):
             try:
-                return bytes(
-                    await self._call("cat_file", self._path(name), start=start, end=stop)
-                )
+                return bytes(await self._call("cat_file", self._path(name), start=start, end=stop))
             except FileNotFoundError:
                 return None
             except Exception as error:
@@ -105,7 +103,9 @@ class FsspecWire(Wire):
             options = {"overwrite": True, "max_concurrency": PARTS_AT_ONCE}
         elif self._scheme == "gs":
             options = {"chunksize": PART}
-        data = _Parts(view) if self._is_async else bytes(view)
+        data: Any = bytes(view) if not self._is_async else _Parts(view)
+        if self._scheme == "gs":
+            data = view  # of which it takes slices itself
         with _refusals(name, writing=True):
             await self._call("pipe_file", self._path(name), data, **options)
 
@@ -242,11 +242,9 @@ def _options(scheme: str, options: Mapping[str, Any], budget: float) -> Iterator
     elif scheme == "az" and endpoint is not None:
         name, key = left.pop("account_name", None), left.pop("account_key", None)
         protocol = str(endpoint).partition(":")[0]
-        yield (
-            "connection_string",
-            f"DefaultEndpointsProtocol={protocol};AccountName={name};AccountKey={key};"
-            f"BlobEndpoint={endpoint};",
-        )
+        account = f"AccountName={name};AccountKey={key};"
+        service = f"DefaultEndpointsProtocol={protocol};BlobEndpoint={endpoint};"
+        yield "connection_string", account + service
     elif endpoint is not None:
         yield "endpoint_url", endpoint
     yield from left.items()

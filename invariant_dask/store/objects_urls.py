@@ -96,7 +96,7 @@ def _choose(scheme: str, client: str | None, options: Mapping[str, Any]) -> str:
         if not able[client] and able["obstore"] and understands(scheme, options):
             client = "obstore"
     elif client == "obstore" and not understands(scheme, options):
-        msg = f"obstore does not know all of {', '.join(options)}; use client=\"fsspec\""
+        msg = f'obstore does not know {scheme}:// with {", ".join(options)}; use client="fsspec"'
         raise SpecError(msg)
     if not able[client]:
         missing = "obstore" if client == "obstore" else library

@@ -85,7 +85,7 @@ class Wire(ABC):
         await self.delete(seen.name)
         return True
 
-    async def close(self) -> None:
+    async def close(self) -> None:  # noqa: B027
         """Let go of connections."""
 
 

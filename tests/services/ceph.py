@@ -84,9 +84,7 @@ def gateway(folder: Path) -> Iterator[str]:
     fsid = str(uuid.uuid4())
     msgr2, msgr1, port = free_port(), free_port(), free_port()
     config = folder / "ceph.conf"
-    config.write_text(
-        CONFIG.format(fsid=fsid, folder=folder, msgr2=msgr2, msgr1=msgr1, port=port)
-    )
+    config.write_text(CONFIG.format(fsid=fsid, folder=folder, msgr2=msgr2, msgr1=msgr1, port=port))
     keyring, monmap = folder / "keyring", folder / "monmap"
 
     def run(*command: object, check: bool = True) -> str:

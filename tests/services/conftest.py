@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import urllib.request
 import uuid
 from collections.abc import Iterator
 from pathlib import Path

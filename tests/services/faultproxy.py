@@ -20,7 +20,6 @@ acknowledgement), `delay` waits `seconds` before it forwards, `hang` waits and n
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import re
 import socket
@@ -130,9 +129,7 @@ class Proxy:
         await asyncio.Event().wait()
 
 
-def passed_on(
-    headers: Any, also: frozenset[str] = frozenset()
-) -> list[tuple[str, str]]:
+def passed_on(headers: Any, also: frozenset[str] = frozenset()) -> list[tuple[str, str]]:
     pairs = [(name.decode(), value.decode("latin1")) for name, value in headers]
     return [pair for pair in pairs if pair[0].lower() not in HOP_BY_HOP | also]
 

@@ -60,13 +60,11 @@ class TestS3ByFsspec(TestS3):
 
 
 class TestGcs(OnServer):
+    client = "fsspec"
+
     @pytest.fixture(autouse=True)
     def on(self, gs: Place) -> None:
         self.place = gs
-
-
-class TestGcsByFsspec(TestGcs):
-    client = "fsspec"
 
 
 class TestAzure(OnServer):
