@@ -12,7 +12,7 @@ from distributed import Client
 from services.places import Place
 from services.processes import Faults
 
-from invariant_dask import Graph, compile
+from invariant_dask import Graph, compile, ref
 from invariant_dask.errors import StoreUnavailableError
 from invariant_dask.store import Store
 from invariant_dask.testing import sample_manifest
@@ -88,14 +88,14 @@ def test_bucket_that_is_not_there_is_said_at_once(s3: Place) -> None:
 # --- runs ---
 
 
-def columns(width: int, depth: int, deps: tuple[str, ...] = ()) -> tuple[Graph, list[str]]:
+def columns(width: int, depth: int, *, start: object = 0) -> tuple[Graph, list[str]]:
     """A graph of chains that count, and the ends of the chains."""
     graph = Graph()
     for column in range(width):
-        value: object = 0
+        value = start
         for row in range(depth):
             name = f"n{column}-{row}"
-            value = graph.add(name, sample_ops.step, value=value, column=column, deps=deps)
+            value = graph.add(name, sample_ops.step, value=value, column=column)
     return graph, [f"n{column}-{depth - 1}" for column in range(width)]
 
 
@@ -123,7 +123,7 @@ def test_run_whose_store_goes_down_ends_right_and_says_what_is_not_persisted(
     client: Client, faulty_s3: Place, moto_faults: Faults, calls
 ) -> None:
     store: Store = faulty_s3.open(timeout=1.5)
-    graph, ends = columns(20, 2, deps=("off",))
+    graph, ends = columns(20, 2, start=ref("off"))
     graph.add("off", sample_ops.switch_off, proxy=moto_faults.url)
     compiled = compile(graph, outputs=ends, store=store)
     with warnings.catch_warnings(record=True) as caught:
