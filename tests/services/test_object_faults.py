@@ -60,7 +60,7 @@ def test_lost_acknowledgement_of_what_is_created_once_is_no_refusal(
 def test_server_that_is_down_costs_its_time_once(
     client: str, faulty_s3: Place, moto_faults: Faults
 ) -> None:
-    store = faulty_s3.open(client=client, timeout=1.5)
+    store = faulty_s3.open(client=client, timeout=3)
     record = store.put(sample_manifest(), 1)
     moto_faults.set({"action": "status", "code": 503})
     start = time.monotonic()
@@ -68,7 +68,7 @@ def test_server_that_is_down_costs_its_time_once(
         store.lookup([record.resolved])
     with pytest.raises(StoreUnavailableError, match="left alone"):
         store.lookup([record.resolved])
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 20
     moto_faults.set()
     store._client._down_until = 0.0  # as if it had been left alone for long enough
     assert store.get(record.resolved) == 1
@@ -81,7 +81,7 @@ def test_what_is_wrong_with_credentials_is_said_at_once(ceph_s3: Place) -> None:
 
 def test_bucket_that_is_not_there_is_said_at_once(s3: Place) -> None:
     place = Place("s3://no-such-bucket/store", s3.options)
-    with pytest.raises(StoreUnavailableError, match="bucket"):
+    with pytest.raises(StoreUnavailableError, match="no such bucket"):
         place.open()
 
 
