@@ -428,13 +428,18 @@ class ObjectStore(Store):
         return self._scan("blobs")
 
     def _scan(self, folder: str) -> Iterator[Stored]:
-        step = 16
-        for at in range(0, len(names.SHARDS), step):
-            shards = [f"{folder}/{shard}" for shard in names.SHARDS[at : at + step]]
-            for info in self._client.list_many(shards):
+        few = self._client.list_many([folder], most=_SHARD_SAMPLE)
+        for infos in [few] if len(few) < _SHARD_SAMPLE else self._scan_shards(folder):
+            for info in infos:
                 digest = names.digest_of(info.name)
                 if digest is not None:
                     yield Stored(digest, info)
+
+    def _scan_shards(self, folder: str) -> Iterator[list[ObjectInfo]]:
+        step = 16
+        for at in range(0, len(names.SHARDS), step):
+            shards = names.SHARDS[at : at + step]
+            yield self._client.list_many([f"{folder}/{shard}" for shard in shards])
 
     def _delete_if(self, seen: ObjectInfo) -> bool:
         """Remove an entry or blob unless it was written since it was seen."""
