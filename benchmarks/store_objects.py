@@ -1,6 +1,7 @@
 """Object stores beside bare clients: look-ups, small puts, and processor time of the client.
 
     python -m benchmarks.store_objects [--lookups N] [--puts N] [--unrelated N] [--latency MS]
+                                        [--server moto|ceph]
 
 A local S3 behind a proxy that adds latency to each request. Processor time is of the client alone.
 """
@@ -17,6 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
+from services.ceph import gateway
 from services.places import Place, s3_place
 from services.processes import HERE, faults_before, free_port, running
 
@@ -57,7 +59,7 @@ def measure(place: Place, lookups: int, puts: int) -> None:
 
     def pipe_all() -> None:
         for n in range(_SERIAL):
-            files.pipe_file(f"{root}/serial/{n}", b"x" * 300)
+            files.pipe_file(f"{root}-bare/{n}", b"x" * 300)
 
     def exist_all(digests: list[bytes]) -> None:
         for digest in digests:
@@ -101,13 +103,17 @@ def main() -> None:
     parser.add_argument("--puts", type=int, default=1000)
     parser.add_argument("--unrelated", type=int, default=0)
     parser.add_argument("--latency", type=float, default=10.0)
+    parser.add_argument("--server", choices=["moto", "ceph"], default="moto")
     chosen = parser.parse_args()
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         logs = Path(folder)
         command = [sys.executable, HERE / "motoserver.py", port, chosen.unrelated]
+        server = running(command, port, logs / "moto", path="/moto-api/", limit=600)
+        if chosen.server == "ceph":
+            server = gateway(logs / "ceph")
         with (
-            running(command, port, logs / "moto", path="/moto-api/", limit=600) as url,
+            server as url,
             faults_before(url, logs / "proxy") as proxy,
         ):
             place = s3_place(url)
