@@ -119,7 +119,7 @@ def main() -> None:
             place = s3_place(url)
             if chosen.unrelated:
                 place = Place("s3://crowded/store", place.options)
-                place.open()._client.put("LAYOUT", b'{"layout": 1}')  # noqa: SLF001
+                place.open()._client.put("LAYOUT", b'{"layout": 1}')
             proxy.set({"action": "delay", "seconds": chosen.latency / 1000})
             measure(place.through(proxy.url), chosen.lookups, chosen.puts)
 

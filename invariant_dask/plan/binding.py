@@ -10,22 +10,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
+from invariant_dask.core.cbor import TAG_SLOT, head
 from invariant_dask.core.decode import decode
 from invariant_dask.core.encode import (
-    TAG_SLOT,
     Blobs,
     Encoded,
     Handler,
     Pair,
     descriptor_of,
     encode,
-    encode_int,
-    head,
     hidden,
     is_hidden,
 )
 from invariant_dask.core.files import File, FileContent
-from invariant_dask.errors import ExpressionError, GraphError, NotCacheableError
+from invariant_dask.core.scalars import encode_int
+from invariant_dask.errors import ExpressionError, GraphError, InvariantError, NotCacheableError
 from invariant_dask.graph.composite import Vertex
 from invariant_dask.graph.expressions import Text
 from invariant_dask.graph.markers import Cel, Ref, parsed_texts
@@ -63,6 +62,25 @@ OPEN = _OpenValue()
 """Stands for the value of a vertex behind a switch that is not decided."""
 
 
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """A literal that was encoded before, or what is wrong with it for whoever needs it."""
+
+    literal: Encoded | InvariantError
+
+    def encoded(self) -> Encoded:
+        """Return the value.
+
+        Raises
+        ------
+        InvariantError
+            If it has no canonical form.
+        """
+        if isinstance(self.literal, Encoded):
+            return self.literal
+        raise self.literal
+
+
 class Bound(NamedTuple):
     """A value from outside that takes artifacts to know."""
 
@@ -84,8 +102,6 @@ class Scope:
     graph: Mapping[str, Vertex]
     outside: Mapping[str, object]
     """The context, or the parameters of the subgraph."""
-    wanted: set[str]
-    """Vertices that must become steps."""
     path: str = ""
     """The ids of the subgraphs around it, each with a slash behind."""
     parent: Scope | None = None
@@ -123,7 +139,8 @@ class Binder:
         self.inside: tuple[list[Payload], Blobs, Scope | None] = [], {}, None
         """The slots and blobs of the container that is being encoded, and where that is."""
         self.handlers: dict[type, Handler] = {
-            Ref: self.marker, Cel: self.marker, Text: self.marker, File: self.file
+            Ref: self.marker, Cel: self.marker, Text: self.marker, File: self.file,
+            Fixed: self.fixed,
         }  # fmt: skip
         self.begin()
 
@@ -208,6 +225,8 @@ class Binder:
         if scope.parent is None:
             given = scope.outside[name]
             try:
+                if isinstance(given, Fixed):
+                    return given.encoded()
                 if isinstance(given, Secret):
                     return hidden(encode(given.reveal(), {File: self.file}))
                 return encode(given, {File: self.file})
@@ -300,6 +319,12 @@ class Binder:
 
     def content(self, content: FileContent) -> Pair:
         encoded = encode(content)
+        return encoded.identity, encoded.storage
+
+    def fixed(self, value: Fixed) -> Pair:
+        encoded = value.encoded()
+        _, blobs, _ = self.inside
+        blobs.update(encoded.blobs)
         return encoded.identity, encoded.storage
 
     def file(self, file: File) -> Pair:
