@@ -47,6 +47,8 @@ FILES = {
         "compression", "file_artifacts", "codec_arrow", "codec_pandas", "codec_images", "codecs",
         "about", "record", "backend", "keys", "trust", "misses", "reading", "base", "memory",
         "null", "grouping", "connections", "index", "eviction", "spool", "disk",
+        "objects_wire", "objects_files", "objects_fsspec", "objects_obstore", "objects_urls",
+        "objects_client", "objects_names", "objects_uploads", "objects",
         "opening", "file_sources", "file_hashes", "files",
     ],
     "ops": [
@@ -70,7 +72,8 @@ FILES = {
 FENCES = {
     "dask": ("runtime/", "session.py", "demo/"),
     "distributed": ("runtime/", "session.py", "demo/"),
-    "fsspec": ("store/objects.py", "store/file_sources.py"),
+    "fsspec": ("store/objects_fsspec.py", "store/file_sources.py"),
+    "obstore": ("store/objects_obstore.py",),
     "bokeh": ("runtime/dashboard.py", "view/"),
     "yaml": ("graph/yaml_documents.py", "graph/yaml_scalars.py"),
     "celpy": ("graph/expressions.py",),

@@ -3,6 +3,8 @@
 A `StoreRef` is unpickled by importing this package, which makes all openers known.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from invariant_dask.store import codecs  # noqa: F401  makes the formats of libraries known
 from invariant_dask.store.about import About
 from invariant_dask.store.backend import StoreStats
@@ -13,12 +15,16 @@ from invariant_dask.store.null import NullStore
 from invariant_dask.store.opening import open_store
 from invariant_dask.store.record import Found, PlannedEntry, Record
 
+if TYPE_CHECKING:
+    from invariant_dask.store.objects import ObjectStore
+
 __all__ = [
     "About",
     "DiskStore",
     "Found",
     "MemoryStore",
     "NullStore",
+    "ObjectStore",
     "PlannedEntry",
     "Record",
     "Store",
@@ -26,3 +32,12 @@ __all__ = [
     "StoreStats",
     "open_store",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ObjectStore":  # it brings asyncio along
+        from invariant_dask.store.objects import ObjectStore
+
+        return ObjectStore
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

@@ -285,10 +285,12 @@ class StoreRef:
     """A worker reads on the terms of the client, and signs with a key of its own."""
     live: Store | None = field(default=None, compare=False, repr=False)
     """Kept alive where the reference was made; it does not travel."""
+    options: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What it takes to open it, perhaps credentials: never shown, and compared by the token."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         self.show()
-        return StoreRef, (self.kind, self.url, self.token, self.terms)
+        return StoreRef, (self.kind, self.url, self.token, self.terms, None, self.options)
 
     def show(self) -> None:
         """Let other processes check that they see the store, before this is sent to them.

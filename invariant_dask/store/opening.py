@@ -7,10 +7,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from weakref import WeakValueDictionary
 
 from invariant_dask.errors import SpecError
-from invariant_dask.store.base import Store, StoreRef, register_live
+from invariant_dask.store.base import Store, StoreRef, openers, register_live
 from invariant_dask.store.disk import DiskStore
 from invariant_dask.store.eviction import parse_size
 from invariant_dask.store.keys import PublicKey
@@ -25,11 +26,12 @@ VARIABLE = "INVARIANT_STORE"
 
 DEFAULT_PATH = ".invariant"
 
-_KNOWN = "memory:, null:, disk:PATH, or a path"
+_KNOWN = "memory:, null:, disk:PATH, s3://, gs://, az://, file:// and memory:// URLs, or a path"
+_OBJECTS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "file", "memory"}
 # Two letters at least, so that C:\folder is a path.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(.*)", re.DOTALL)
 
-_shared: WeakValueDictionary[tuple[str, str, Terms], DiskStore] = WeakValueDictionary()
+_shared: WeakValueDictionary[object, Any] = WeakValueDictionary()
 os.register_at_fork(after_in_child=_shared.clear)
 
 
@@ -40,15 +42,17 @@ def open_store(
     trusted_keys: str | Sequence[str | PublicKey] = (),
     namespace: str = "",
     max_artifact_size: int | str | None = None,
+    **options: Any,
 ) -> Store:
     """Return the store that is meant by a URL or path.
 
     Parameters
     ----------
     where
-        `"memory:"`, `"null:"`, `"disk:PATH"`, a path, or a store, which is returned as it is. By
-        default what the environment variable `INVARIANT_STORE` says, else the folder `.invariant`.
-        While the store of a folder is in use, the same one is returned again.
+        `"memory:"`, `"null:"`, `"disk:PATH"`, a path, a URL of an `ObjectStore`, or a store, which
+        is returned as it is. By default what the environment variable `INVARIANT_STORE` says, else
+        the folder `.invariant`. While the store of a folder or URL is in use, the same one is
+        returned again.
     trust
         Whose results are taken: `"any"`; `"signed"`, by a key that this user trusts; or a list of
         the only keys to believe. By default what `INVARIANT_TRUST` says, else `"any"`.
@@ -60,6 +64,8 @@ def open_store(
     max_artifact_size
         The most bytes that an artifact may have, as a number or as text such as `"10GB"`; larger
         ones are neither read nor kept. By default 64 GiB.
+    options
+        For an `ObjectStore`: credentials, endpoint and the like.
 
     Raises
     ------
@@ -77,6 +83,9 @@ def open_store(
     >>> open_store("memory:")
     MemoryStore('memory:')
     """
+    if options and not (isinstance(where, str) and "://" in where):
+        msg = f"{', '.join(options)}: only stores that are named by a URL take options"
+        raise SpecError(msg)
     if isinstance(where, Store):
         if trust is not None or trusted_keys or namespace or max_artifact_size is not None:
             raise SpecError(f"options open a place; {where!r} is open already")
@@ -102,7 +111,7 @@ def open_store(
     if not text:
         msg = f"not one place of a store: {where!r}; there are {_KNOWN}"
         raise SpecError(msg)
-    return _from_text(text, namespace, terms)
+    return _from_text(text, namespace, terms, options)
 
 
 def _disk(path: str | Path, namespace: str, terms: Terms) -> DiskStore:
@@ -114,11 +123,27 @@ def _disk(path: str | Path, namespace: str, terms: Terms) -> DiskStore:
     return store
 
 
-def _from_text(where: str, namespace: str, terms: Terms) -> Store:
+def _objects(url: str, namespace: str, terms: Terms, options: dict[str, Any]) -> Store:
+    from invariant_dask.store.objects import ObjectStore
+
+    if namespace:
+        url = f"{url.rstrip('/')}/namespaces/{namespace}"
+    store = ObjectStore(url, terms=terms, **options)
+    shared = _shared.get(store.key)
+    if shared is not None:
+        return shared  # type: ignore[no-any-return]
+    store.check_layout()
+    _shared[store.key] = store
+    return store
+
+
+def _from_text(where: str, namespace: str, terms: Terms, options: dict[str, Any]) -> Store:
     match = _SCHEME.fullmatch(where)
     if match is None:
         return _disk(where, namespace, terms)
     scheme, rest = match[1].lower(), match[2]
+    if scheme in _OBJECTS and rest.startswith("//"):
+        return _objects(where, namespace, terms, options)
     if scheme == "disk" and rest:
         return _disk(rest, namespace, terms)
     if scheme in {"memory", "null"} and not rest:
@@ -126,3 +151,13 @@ def _from_text(where: str, namespace: str, terms: Terms) -> Store:
         return MemoryStore(terms=terms) if scheme == "memory" else NullStore(terms)
     msg = f"no store for {where!r}; there are {_KNOWN} (write ./{where} if that is a folder)"
     raise SpecError(msg)
+
+
+def _open_objects(ref: StoreRef) -> Store:
+    from invariant_dask.store.objects import open_reference
+
+    return open_reference(ref)
+
+
+# By name: what it takes is imported where such a store is used, and nowhere else.
+openers["objects"] = _open_objects
