@@ -48,7 +48,8 @@ FILES = {
         "about", "record", "backend", "keys", "trust", "misses", "reading", "base", "memory",
         "null", "grouping", "connections", "index", "eviction", "spool", "disk",
         "objects_wire", "objects_files", "objects_fsspec", "objects_obstore", "objects_urls",
-        "objects_client", "objects_names", "objects_uploads", "objects",
+        "objects_loop", "objects_client", "objects_names", "objects_reading", "objects_uploads",
+        "objects", "objects_opening",
         "opening", "file_sources", "file_hashes", "files",
     ],
     "ops": [

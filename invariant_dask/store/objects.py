@@ -11,17 +11,16 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import secrets
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from invariant_dask._version import __version__
 from invariant_dask.core.digest import BlobId, blob_id
@@ -29,17 +28,17 @@ from invariant_dask.core.encode import Encoded, encode_keeping
 from invariant_dask.errors import (
     IntegrityError,
     StoreLayoutError,
-    StoreNotSharedError,
     StoreUnavailableError,
 )
 from invariant_dask.store import objects_names as names
 from invariant_dask.store.base import Store, StoreRef
 from invariant_dask.store.objects_client import AT_ONCE, BUDGET, ObjectClient
+from invariant_dask.store.objects_reading import Stored, get_entries, read_large, scan
 from invariant_dask.store.objects_uploads import SMALL, Uploads
 from invariant_dask.store.objects_urls import connect, locate
 from invariant_dask.store.objects_wire import PART, ObjectInfo
 from invariant_dask.store.record import ENTRY_LIMIT, EntryRow, parse_entry
-from invariant_dask.store.spool import Spool, map_file
+from invariant_dask.store.spool import Spool
 from invariant_dask.store.trust import DEFAULT_TERMS, Terms
 
 if TYPE_CHECKING:
@@ -47,17 +46,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("invariant_dask.store")
 
-_SAMPLE = 512
-_SHARD_SAMPLE = 5000
 # A blob that is there and was written lately is not sent again. Upkeep spares what is younger.
 _LATELY = 6 * 3600.0
-
-
-class Stored(NamedTuple):
-    """An entry or blob as a listing shows it."""
-
-    digest: bytes
-    info: ObjectInfo
 
 
 class ObjectStore(Store):
@@ -165,7 +155,7 @@ class ObjectStore(Store):
         """
         data = self._client.get("LAYOUT", 4096)
         if data is not None:
-            _check_version(self.place, data)
+            names.check_version(self.place, data)
             return
         foreign = self._client.any_name("")
         if foreign and self._client.get("LAYOUT", 4096) is None:
@@ -183,7 +173,7 @@ class ObjectStore(Store):
         made_by = {"made_by": f"invariant-dask {__version__}", "by": secrets.token_hex(8)}
         data = json.dumps({"layout": names.LAYOUT, **made_by}).encode()
         if not self._client.create("LAYOUT", data):
-            _check_version(self.place, self._client.get("LAYOUT", 4096) or b"")
+            names.check_version(self.place, self._client.get("LAYOUT", 4096) or b"")
         self._claimed = True
 
     def _token(self) -> str:
@@ -215,36 +205,14 @@ class ObjectStore(Store):
 
     def _read_entries(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
         waiting = self._uploads.entries(digests)
-        found = self._get_entries([digest for digest in digests if digest not in waiting])
+        found = get_entries(self._client, [digest for digest in digests if digest not in waiting])
         doubtful = [digest for digest, data in found.items() if not _is_sound(digest, data)]
         if doubtful:
-            again = self._get_entries(doubtful)
+            again = get_entries(self._client, doubtful)
             for digest in doubtful:
                 del found[digest]
             found.update(again)
         return {**found, **waiting} if waiting else found
-
-    def _get_entries(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
-        if len(digests) <= 2 * _SAMPLE:
-            return self._probe(digests)
-        # Whatever is there must be read one by one. What is not may be cheaper to see in lists.
-        found = self._probe(digests[:_SAMPLE])
-        rest = digests[_SAMPLE:]
-        missing = 1 - len(found) / _SAMPLE
-        if missing and names.worth_listing(len(rest), missing, 0):
-            shard = f"entries/{names.SHARDS[rest[0][0]]}"
-            seen = len(self._client.list_many([shard], most=_SHARD_SAMPLE))
-            if names.worth_listing(len(rest), missing, seen * len(names.SHARDS)):
-                shards = {names.SHARDS[digest[0]] for digest in rest}
-                there = self._client.list_many([f"entries/{shard}" for shard in sorted(shards)])
-                stored = {names.digest_of(info.name) for info in there}
-                rest = [digest for digest in rest if digest in stored]
-        return {**found, **self._probe(rest)}
-
-    def _probe(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
-        wanted = {names.entry_name(digest): digest for digest in digests}
-        found = self._client.get_many(wanted, ENTRY_LIMIT + 1)
-        return {wanted[name]: data for name, data in found.items()}
 
     def _publish(self, blobs: Mapping[BlobId, Buffer], rows: Sequence[EntryRow]) -> None:
         size = sum(len(row.data) for row in rows)
@@ -276,7 +244,7 @@ class ObjectStore(Store):
             if len(row.data) > ENTRY_LIMIT:
                 msg = f"an entry of {row.op} is longer than {ENTRY_LIMIT} bytes: {len(row.data)}"
                 raise StoreUnavailableError(msg)
-        first = [put(mark, b"") for mark in _marks(rows)]
+        first = [put(mark, b"") for mark in names.marks_of(rows)]
         first += [self._upload_blob(blob, memoryview(data)) for blob, data in blobs.items()]
         await asyncio.gather(*first)
         records = [row for row in rows if row.target is None]
@@ -357,33 +325,7 @@ class ObjectStore(Store):
             return b"" if self._client.head(name) is not None else None
         if length <= PART:
             return self._client.get(name, length)
-        try:
-            return self._read_to_file(name, length)
-        except OSError as error:
-            if isinstance(error, StoreUnavailableError):
-                raise
-            logger.info("%s is read into memory: %s", name, error)
-        data = bytearray(length)
-
-        def keep(start: int, part: bytes) -> None:
-            data[start : start + len(part)] = part
-
-        return memoryview(data).toreadonly() if self._read_parts(name, length, keep) else None
-
-    def _read_to_file(self, name: str, length: int) -> Buffer | None:
-        with tempfile.TemporaryFile(prefix="invariant-dask-") as file:
-            fd = file.fileno()
-            os.ftruncate(fd, length)
-            if not self._read_parts(name, length, lambda at, part: os.pwrite(fd, part, at)):
-                return None
-            return map_file(fd, length)
-
-    def _read_parts(self, name: str, length: int, keep: Callable[[int, bytes], object]) -> bool:
-        # An object that is shorter than it should be must not cost what it pretends to be.
-        there = self._client.head(name)
-        if there is None:
-            return False
-        return self._client.read_parts(name, min(length, there.size), keep)
+        return read_large(self._client, name, length)
 
     def _verified_blob(self, blob: BlobId, length: int) -> Buffer | None:
         data = self._read_blob(blob, length)
@@ -431,25 +373,11 @@ class ObjectStore(Store):
 
     def _scan_entries(self) -> Iterator[Stored]:
         """Yield all entries, a part of the store at a time."""
-        return self._scan("entries")
+        return scan(self._client, "entries")
 
     def _scan_blobs(self) -> Iterator[Stored]:
         """Yield all blobs, a part of the store at a time."""
-        return self._scan("blobs")
-
-    def _scan(self, folder: str) -> Iterator[Stored]:
-        few = self._client.list_many([folder], most=_SHARD_SAMPLE)
-        for infos in [few] if len(few) < _SHARD_SAMPLE else self._scan_shards(folder):
-            for info in infos:
-                digest = names.digest_of(info.name)
-                if digest is not None:
-                    yield Stored(digest, info)
-
-    def _scan_shards(self, folder: str) -> Iterator[list[ObjectInfo]]:
-        step = 16
-        for at in range(0, len(names.SHARDS), step):
-            shards = names.SHARDS[at : at + step]
-            yield self._client.list_many([f"{folder}/{shard}" for shard in shards])
+        return scan(self._client, "blobs")
 
     def _delete_if(self, seen: ObjectInfo) -> bool:
         """Remove an entry or blob unless it was written since it was seen."""
@@ -460,72 +388,9 @@ class ObjectStore(Store):
         return self._client.server_time()
 
 
-def _marks(rows: Sequence[EntryRow]) -> Iterator[str]:
-    claims = {row.target: row for row in rows if row.target is not None}
-    for row in rows:
-        if row.target is None:
-            claim = claims.pop(row.digest, None)
-            mark = names.Mark(row.created, row.digest, claim.digest if claim else None)
-            yield mark.name(row.op)
-    for row in claims.values():
-        yield names.Mark(row.created, None, row.digest).name(row.op)
-
-
 def _is_sound(digest: bytes, data: bytes) -> bool:
     try:
         parse_entry(digest, data)
     except IntegrityError:
         return False
     return True
-
-
-def _check_version(place: str, data: bytes) -> None:
-    try:
-        version = json.loads(data)["layout"]
-    except (ValueError, TypeError, KeyError) as error:
-        msg = f"LAYOUT of {place} is not readable as a store's; use another prefix"
-        raise StoreLayoutError(msg) from error
-    if version != names.LAYOUT:
-        msg = (
-            f"store {place} has layout version {version}, and this invariant-dask {__version__} "
-            f"knows version {names.LAYOUT}; use the version that made it, or another prefix"
-        )
-        raise StoreLayoutError(msg)
-
-
-# --- opening from a reference --------------------------------------------------------------------
-
-# The stores of this process that were opened from references; they stay open between tasks.
-_opened: dict[Hashable, ObjectStore] = {}
-_opened_lock = threading.Lock()
-
-
-def _after_fork() -> None:
-    global _opened_lock  # noqa: PLW0603  a thread that the child does not have may hold it
-    _opened_lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_after_fork)
-
-
-def open_reference(ref: StoreRef) -> Store:
-    """Return the store that a client referred to, if this process sees it.
-
-    Raises
-    ------
-    StoreNotSharedError
-        If it does not.
-    """
-    store = ObjectStore(ref.url, terms=ref.terms, **ref.options)
-    if store.is_process_local:
-        msg = f"{ref.url} is in the memory of the process that made it; use a store that is shared"
-        raise StoreNotSharedError(msg)
-    with _opened_lock:
-        store = _opened.setdefault(store.key, store)
-    if not store.sees_token(ref.token):
-        msg = (
-            f"this process ({os.uname().nodename}, pid {os.getpid()}) does not see the store "
-            f"{store.place} of the client: give it the same endpoint, or a folder that is shared"
-        )
-        raise StoreNotSharedError(msg)
-    return store

@@ -1,10 +1,8 @@
 """Many requests to an object store at once, each tried until it succeeds or its time is over.
 
-One loop in a thread of its own serves all object stores of a process. Calls come from any other
-thread and wait for it. A request that fails is tried again after a pause that grows and is drawn at
-random; what a server refuses is not. Once a request has used up its time, the server counts as
-down: for a while all others fail at once, so that who depends on it loses one time-out, not one for
-each request.
+A request that fails is tried again after a pause that grows and is drawn at random; what a server
+refuses is not. Once a request has used up its time, the server counts as down: for a while all
+others fail at once, so that who depends on it loses one time-out, not one for each request.
 """
 
 from __future__ import annotations
@@ -24,6 +22,7 @@ from typing import Any, TypeVar
 from weakref import WeakSet
 
 from invariant_dask.errors import StoreUnavailableError
+from invariant_dask.store import objects_loop
 from invariant_dask.store.objects_wire import (
     PART,
     PARTS_AT_ONCE,
@@ -97,7 +96,7 @@ class ObjectClient:
             wire, self._wire = self._wire, None
         if wire is not None:
             with contextlib.suppress(Exception):
-                _wait(wire.close())
+                objects_loop.wait(wire.close())
 
     # --- one ---
 
@@ -224,11 +223,11 @@ class ObjectClient:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for a coroutine that runs in the loop."""
-        return _wait(work)
+        return objects_loop.wait(work)
 
     def start(self, work: Coroutine[Any, Any, T]) -> Any:
         """Begin a coroutine in the loop and return its future."""
-        return asyncio.run_coroutine_threadsafe(work, _the_loop())
+        return objects_loop.start(work)
 
     async def get_one(self, name: str, limit: int) -> bytes | None:
         """Return at most this many bytes of an object."""
@@ -363,46 +362,18 @@ class ObjectClient:
             self.run(each(jobs, min(self._at_once, len(names))))
 
 
-# --- the loop ------------------------------------------------------------------------------------
-
 _living: WeakSet[ObjectClient] = WeakSet()
-_loop: asyncio.AbstractEventLoop | None = None
-_loop_lock = threading.Lock()
-
-
-def _the_loop() -> asyncio.AbstractEventLoop:
-    global _loop  # noqa: PLW0603  one for the process
-    with _loop_lock:
-        if _loop is None:
-            _loop = asyncio.new_event_loop()
-            run = _loop.run_forever
-            threading.Thread(target=run, name="invariant-dask-objects", daemon=True).start()
-        return _loop
-
-
-def _wait(work: Coroutine[Any, Any, T]) -> T:
-    future = asyncio.run_coroutine_threadsafe(work, _the_loop())
-    try:
-        return future.result()
-    except BaseException:
-        future.cancel()
-        raise
 
 
 def _after_fork() -> None:
-    global _loop, _loop_lock  # noqa: PLW0603  its thread is the parent's
-    _loop_lock = threading.Lock()
-    _loop = None
     for client in list(_living):
         client.after_fork()
 
 
 def _close_all() -> None:
-    if _loop is None:
-        return
     for client in list(_living):
         client.close()
-    _loop.call_soon_threadsafe(_loop.stop)
+    objects_loop.stop()
 
 
 os.register_at_fork(after_in_child=_after_fork)

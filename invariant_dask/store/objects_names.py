@@ -20,8 +20,14 @@ read at once.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
+
+from invariant_dask._version import __version__
+from invariant_dask.errors import StoreLayoutError
+from invariant_dask.store.record import EntryRow
 
 LAYOUT = 1
 
@@ -103,3 +109,30 @@ def worth_listing(asked: int, missing: float, stored: float) -> bool:
     """
     pages = len(SHARDS) * max(1.0, stored / len(SHARDS) / _PAGE)
     return asked * missing > _LIST * pages + _LISTED * stored
+
+
+def check_version(place: str, data: bytes) -> None:
+    """Raise StoreLayoutError unless this is the LAYOUT of a store of ours."""
+    try:
+        version = json.loads(data)["layout"]
+    except (ValueError, TypeError, KeyError) as error:
+        msg = f"LAYOUT of {place} is not readable as a store's; use another prefix"
+        raise StoreLayoutError(msg) from error
+    if version != LAYOUT:
+        msg = (
+            f"store {place} has layout version {version}, and this invariant-dask {__version__} "
+            f"knows version {LAYOUT}; use the version that made it, or another prefix"
+        )
+        raise StoreLayoutError(msg)
+
+
+def marks_of(rows: Sequence[EntryRow]) -> Iterator[str]:
+    """Yield the names of the marks of entries."""
+    claims = {row.target: row for row in rows if row.target is not None}
+    for row in rows:
+        if row.target is None:
+            claim = claims.pop(row.digest, None)
+            mark = Mark(row.created, row.digest, claim.digest if claim else None)
+            yield mark.name(row.op)
+    for row in claims.values():
+        yield Mark(row.created, None, row.digest).name(row.op)

@@ -154,7 +154,7 @@ def _from_text(where: str, namespace: str, terms: Terms, options: dict[str, Any]
 
 
 def _open_objects(ref: StoreRef) -> Store:
-    from invariant_dask.store.objects import open_reference
+    from invariant_dask.store.objects_opening import open_reference
 
     return open_reference(ref)
 

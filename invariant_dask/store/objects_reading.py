@@ -1,0 +1,113 @@
+"""Read from an object store: many entries, large blobs in parts, and all names there are."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from invariant_dask.errors import StoreUnavailableError
+from invariant_dask.store import objects_names as names
+from invariant_dask.store.objects_client import ObjectClient
+from invariant_dask.store.objects_wire import ObjectInfo
+from invariant_dask.store.record import ENTRY_LIMIT
+from invariant_dask.store.spool import map_file
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+logger = logging.getLogger("invariant_dask.store")
+
+SHARD_SAMPLE = 5000
+"""How many objects are listed to guess how many there are."""
+
+_SAMPLE = 512
+
+
+class Stored(NamedTuple):
+    """An entry or blob as a listing shows it."""
+
+    digest: bytes
+    info: ObjectInfo
+
+
+def get_entries(client: ObjectClient, digests: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Return the entries that are there, by probing for them or by listing, whatever is cheaper."""
+    if len(digests) <= 2 * _SAMPLE:
+        return _probe(client, digests)
+    # Whatever is there must be read one by one. What is not may be cheaper to see in lists.
+    found = _probe(client, digests[:_SAMPLE])
+    rest = digests[_SAMPLE:]
+    missing = 1 - len(found) / _SAMPLE
+    if missing and names.worth_listing(len(rest), missing, 0):
+        shard = f"entries/{names.SHARDS[rest[0][0]]}"
+        seen = len(client.list_many([shard], most=SHARD_SAMPLE))
+        if names.worth_listing(len(rest), missing, seen * len(names.SHARDS)):
+            shards = {names.SHARDS[digest[0]] for digest in rest}
+            there = client.list_many([f"entries/{shard}" for shard in sorted(shards)])
+            stored = {names.digest_of(info.name) for info in there}
+            rest = [digest for digest in rest if digest in stored]
+    return {**found, **_probe(client, rest)}
+
+
+def _probe(client: ObjectClient, digests: Sequence[bytes]) -> dict[bytes, bytes]:
+    wanted = {names.entry_name(digest): digest for digest in digests}
+    found = client.get_many(wanted, ENTRY_LIMIT + 1)
+    return {wanted[name]: data for name, data in found.items()}
+
+
+def read_large(client: ObjectClient, name: str, length: int) -> Buffer | None:
+    """Return the content of an object that should be so long, or None if it is not there.
+
+    It goes into a file without a name, which is mapped; into memory where there is no room for one.
+    """
+    try:
+        return _read_to_file(client, name, length)
+    except OSError as error:
+        if isinstance(error, StoreUnavailableError):
+            raise
+        logger.info("%s is read into memory: %s", name, error)
+    data = bytearray(length)
+
+    def keep(start: int, part: bytes) -> None:
+        data[start : start + len(part)] = part
+
+    return memoryview(data).toreadonly() if _read_parts(client, name, length, keep) else None
+
+
+def _read_to_file(client: ObjectClient, name: str, length: int) -> Buffer | None:
+    with tempfile.TemporaryFile(prefix="invariant-dask-") as file:
+        fd = file.fileno()
+        os.ftruncate(fd, length)
+        if not _read_parts(client, name, length, lambda at, part: os.pwrite(fd, part, at)):
+            return None
+        return map_file(fd, length)
+
+
+def _read_parts(
+    client: ObjectClient, name: str, length: int, keep: Callable[[int, bytes], object]
+) -> bool:
+    # An object that is shorter than it should be must not cost what it pretends to be.
+    there = client.head(name)
+    if there is None:
+        return False
+    return client.read_parts(name, min(length, there.size), keep)
+
+
+def scan(client: ObjectClient, folder: str) -> Iterator[Stored]:
+    """Yield all entries or blobs, a part of the store at a time."""
+    few = client.list_many([folder], most=SHARD_SAMPLE)
+    for infos in [few] if len(few) < SHARD_SAMPLE else _scan_shards(client, folder):
+        for info in infos:
+            digest = names.digest_of(info.name)
+            if digest is not None:
+                yield Stored(digest, info)
+
+
+def _scan_shards(client: ObjectClient, folder: str) -> Iterator[list[ObjectInfo]]:
+    step = 16
+    for at in range(0, len(names.SHARDS), step):
+        shards = names.SHARDS[at : at + step]
+        yield client.list_many([f"{folder}/{shard}" for shard in shards])
