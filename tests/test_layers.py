@@ -34,7 +34,7 @@ SIDE = {"testing": set(), "testing_codecs": set(), "demo": {"cli"}}
 FILES = {
     "core": [
         "digest", "sealed", "files", "types", "cbor", "scalars", "refusals", "arrays", "encode",
-        "reader", "decode", "manifest",
+        "reader", "forms", "decode", "manifest",
     ],
     "graph": [
         "cel_values", "cel_literals", "cel", "cel_objects", "expressions", "secrets", "markers",
