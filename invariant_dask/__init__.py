@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from invariant_dask.store.disk import DiskStore
     from invariant_dask.store.memory import MemoryStore
     from invariant_dask.store.null import NullStore
+    from invariant_dask.store.objects import ObjectStore
     from invariant_dask.store.opening import open_store
 
 __all__ = [
     "Cel", "Compiled", "Decision", "DiskStore", "Document", "File", "Graph", "ICacheable",
-    "MemoryStore", "Node", "NullStore", "OpRegistry", "Plan", "Ref", "Run", "Secret",
+    "MemoryStore", "Node", "NullStore", "ObjectStore", "OpRegistry", "Plan", "Ref", "Run", "Secret",
     "SubGraphNode", "SwitchNode", "__version__", "cacheable", "cel", "compile", "default_registry",
     "dump_graph", "load_document", "load_graph", "op", "open_store", "ref",
 ]  # fmt: skip
@@ -48,6 +49,7 @@ _HOMES = {
     "store.disk": ("DiskStore",),
     "store.memory": ("MemoryStore",),
     "store.null": ("NullStore",),
+    "store.objects": ("ObjectStore",),
     "store.opening": ("open_store",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -270,7 +270,8 @@ class StoreContract(StoreBasics):
 
     def test_one_batch_answers_many(self, tmp_path: Path) -> None:
         store = self.make_store(tmp_path)
-        known = [bytes(store.put(sample_manifest(n=n), n).resolved) for n in range(700)]
+        with store.grouping():
+            known = [bytes(store.put(sample_manifest(n=n), n).resolved) for n in range(700)]
         absent = [manifests.digest(sample_manifest(n=n)) for n in range(700, 1400)]
         found = store.lookup(known + absent + known)
         assert list(found) == known

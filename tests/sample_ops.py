@@ -117,3 +117,21 @@ def vandal(values, more):
                 if isinstance(item, dict):
                     item["vandalised"] = True
     return len(values)
+
+
+@op("t:step")
+def step(value, column):
+    _note("step")
+    return value + 1
+
+
+@op("t:switch_off")
+def switch_off(proxy):
+    """Have the proxy before a store refuse everything from now on."""
+    import json
+    import urllib.request
+
+    rules = json.dumps([{"action": "status", "code": 503}]).encode()
+    request = urllib.request.Request(f"{proxy}/__faults", data=rules, method="PUT")
+    urllib.request.urlopen(request).close()
+    return proxy

@@ -45,7 +45,9 @@ FILES = {
     ],
     "store": [
         "record", "backend", "base", "memory", "null", "grouping", "connections", "index",
-        "eviction", "spool", "disk", "opening", "file_sources", "file_hashes", "files",
+        "eviction", "spool", "disk", "objects_wire", "objects_files", "objects_fsspec",
+        "objects_obstore", "objects_urls", "objects_client", "objects_names", "objects_uploads",
+        "objects", "opening", "file_sources", "file_hashes", "files",
     ],
     "ops": [
         "code_homes", "code_parts", "code_ast", "code_names", "code_source", "code_values",
@@ -67,7 +69,8 @@ FILES = {
 FENCES = {
     "dask": ("runtime/", "session.py", "demo/"),
     "distributed": ("runtime/", "session.py", "demo/"),
-    "fsspec": ("store/objects.py", "store/file_sources.py"),
+    "fsspec": ("store/objects_fsspec.py", "store/file_sources.py"),
+    "obstore": ("store/objects_obstore.py",),
     "bokeh": ("runtime/dashboard.py", "view/"),
     "yaml": ("graph/yaml_documents.py", "graph/yaml_scalars.py"),
     "celpy": ("graph/expressions.py",),

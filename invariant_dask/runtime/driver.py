@@ -19,6 +19,7 @@ from invariant_dask.errors import (
     OpError,
     SchedulerError,
     StaleCodeError,
+    StoreUnavailableError,
 )
 from invariant_dask.ops import claims
 from invariant_dask.plan.drift import find_drift
@@ -113,19 +114,39 @@ class Driver:
             try:
                 first = self.first_slice()
                 self.submit(scheduler, first)
-                if first:
-                    self.make_plan()
+                if first and self.can_plan():
                     continue
+                if first:
+                    self.submit(scheduler, [])
             except (ArtifactLostError, GraphForgottenError) as error:
                 self.plan_around(error)
                 continue
-            wrong = planner.incoherent_after(self.plan, self.store) - self.void
+            wrong = self.incoherent() - self.void
             if wrong:
                 self.void |= wrong
                 self.forced = frozenset()  # they have run
                 self.make_plan()
             else:
                 self.read_outputs()
+
+    def can_plan(self) -> bool:
+        """Plan the rest anew; False, with the old plan, if the store does not answer any more."""
+        try:
+            self.make_plan()
+        except StoreUnavailableError as error:
+            warnings.warn(f"the run goes on without its store: {error}", stacklevel=2)
+            return False
+        return True
+
+    def incoherent(self) -> set[int]:
+        """Return the steps that must not be believed, now that all have run."""
+        try:
+            return planner.incoherent_after(self.plan, self.store)
+        except StoreUnavailableError as error:
+            warnings.warn(
+                f"whether stored results fit what ran cannot be checked: {error}", stacklevel=2
+            )
+            return set()
 
     def plan_around(self, error: Exception) -> None:
         """Plan again without what went away, unless it keeps doing so."""

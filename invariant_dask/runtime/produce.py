@@ -195,7 +195,7 @@ def produce(
     """
     bind_types(spec.job.info.types)
     if spec.job.store_first and spec.asks:
-        found = store.lookup([spec.planned]).get(spec.planned)
+        found = _ask(store, spec, spec.planned)
         handle = _stored(spec, store, inputs, spec.planned, found)
         if handle is not None:
             return handle
@@ -211,7 +211,7 @@ def produce(
         taken = _flights.take(flight, working)
         try:
             if spec.asks:
-                found = find(resolved) if find else store.lookup([resolved]).get(resolved)
+                found = _ask(store, spec, resolved, find)
                 handle = _stored(spec, store, inputs, resolved, found)
                 if handle is not None:
                     return handle
@@ -219,6 +219,23 @@ def produce(
         finally:
             if taken:
                 _flights.give_back(flight)
+
+
+def _ask(
+    store: Store,
+    spec: Spec,
+    digest: bytes,
+    find: Callable[[bytes], Found | None] | None = None,
+) -> Found | None:
+    """Return what is stored under a digest; nothing, if the store does not answer.
+
+    The inputs are at hand by now, so the run can go on, and say what it could not keep.
+    """
+    try:
+        return find(digest) if find else store.lookup([digest]).get(digest)
+    except StoreUnavailableError as error:
+        logger.warning("node %r is made without asking the store: %s", spec.node, error)
+        return None
 
 
 def _derived(spec: Spec, inputs: Inputs) -> Spec:

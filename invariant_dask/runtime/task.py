@@ -13,7 +13,7 @@ import dask.local
 
 from invariant_dask.core.digest import PlannedDigest
 from invariant_dask.core.sealed import SealedDict
-from invariant_dask.errors import ArtifactLostError
+from invariant_dask.errors import ArtifactLostError, StoreUnavailableError
 from invariant_dask.runtime.handle import Handle, Outcome, Recipe
 from invariant_dask.runtime.produce import RunInfo, Spec, bind_types, produce
 from invariant_dask.store.base import Store
@@ -51,11 +51,21 @@ def _let_entries_wait(store: Store) -> None:
 
 
 def settle(ref: StoreRef) -> None:
-    """Commit what tasks of this worker published."""
+    """Commit what tasks of this worker published.
+
+    Raises
+    ------
+    StoreUnavailableError
+        If not all of it could be kept.
+    """
+    store = ref.open()
     with _waiting_lock:
-        group = _waiting.pop(ref.open(), None)
+        group = _waiting.pop(store, None)
+    trouble = store.not_persisted()
     if group is not None:
         group.__exit__(None, None, None)
+    if trouble:
+        raise StoreUnavailableError(trouble)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 A `StoreRef` is unpickled by importing this package, which makes all openers known.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from invariant_dask.store.backend import StoreStats
 from invariant_dask.store.base import Store, StoreRef
 from invariant_dask.store.disk import DiskStore
@@ -11,12 +13,16 @@ from invariant_dask.store.null import NullStore
 from invariant_dask.store.opening import open_store
 from invariant_dask.store.record import About, Found, PlannedEntry, Record
 
+if TYPE_CHECKING:
+    from invariant_dask.store.objects import ObjectStore
+
 __all__ = [
     "About",
     "DiskStore",
     "Found",
     "MemoryStore",
     "NullStore",
+    "ObjectStore",
     "PlannedEntry",
     "Record",
     "Store",
@@ -24,3 +30,12 @@ __all__ = [
     "StoreStats",
     "open_store",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ObjectStore":  # it brings asyncio along
+        from invariant_dask.store.objects import ObjectStore
+
+        return ObjectStore
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

@@ -140,6 +140,10 @@ class Backend(ABC):
         """
         return nullcontext()
 
+    def not_persisted(self) -> str:
+        """Say, once, what was published and could not be kept since this was last asked."""
+        return ""
+
     def close(self) -> None:  # noqa: B027
         """Let go of files and connections; using the store again takes them again."""
 

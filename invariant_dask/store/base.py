@@ -425,10 +425,12 @@ class StoreRef:
     token: str
     live: Store | None = field(default=None, compare=False, repr=False)
     """Kept alive where the reference was made; it does not travel."""
+    options: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What it takes to open it, perhaps credentials: never shown, and compared by the token."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         self.show()
-        return StoreRef, (self.kind, self.url, self.token)
+        return StoreRef, (self.kind, self.url, self.token, None, self.options)
 
     def show(self) -> None:
         """Let other processes check that they see the store, before this is sent to them.

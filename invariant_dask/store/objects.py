@@ -1,0 +1,516 @@
+"""A store in a bucket, or on a shared file system: plain objects, no locks, no database.
+
+`store.objects_names` has the layout. Blobs come first, then the record, then the claim of a planned
+digest, each whole or not at all; all but `LAYOUT` and tokens may be written again with the same
+bytes, so a lost answer does no harm. Reading believes nothing: bytes that are not what they should
+be are read once more before they count as damaged, as the way here may have damaged them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import secrets
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from invariant_dask._version import __version__
+from invariant_dask.core.digest import BlobId, blob_id
+from invariant_dask.core.encode import Encoded, encode_keeping
+from invariant_dask.errors import (
+    IntegrityError,
+    StoreLayoutError,
+    StoreNotSharedError,
+    StoreUnavailableError,
+)
+from invariant_dask.store import objects_names as names
+from invariant_dask.store.base import Store, StoreRef
+from invariant_dask.store.objects_client import AT_ONCE, BUDGET, ObjectClient
+from invariant_dask.store.objects_uploads import SMALL, Uploads
+from invariant_dask.store.objects_urls import connect, locate
+from invariant_dask.store.objects_wire import PART, ObjectInfo
+from invariant_dask.store.record import EntryRow, parse_entry
+from invariant_dask.store.spool import Spool, map_file
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+logger = logging.getLogger("invariant_dask.store")
+
+ENTRY_LIMIT = 64 << 20
+"""No entry is longer; what is, is refused unread."""
+
+_SAMPLE = 512
+_SHARD_SAMPLE = 5000
+# A blob that is there and was written lately is not sent again. Upkeep spares what is younger.
+_LATELY = 6 * 3600.0
+
+
+class Stored(NamedTuple):
+    """An entry or blob as a listing shows it."""
+
+    digest: bytes
+    info: ObjectInfo
+
+
+class ObjectStore(Store):
+    """Keeps artifacts as objects that many machines may read and write at once.
+
+    Parameters
+    ----------
+    url
+        `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, `file:///folder` on a
+        file system that all workers share, or `memory://name` for this process.
+    client
+        `"obstore"` or `"fsspec"`: who makes the requests. By default obstore for S3
+        and Azure, if it is installed and knows all options.
+    timeout
+        Seconds that a request may take with all its attempts.
+    concurrency
+        How many requests are on their way at a time.
+    options
+        Credentials, endpoint and the like, as s3fs, gcsfs and adlfs name them: `key`, `secret`,
+        `endpoint_url`, `token`, `account_name`, ... By default what the environment says. They
+        travel to workers, and are shown nowhere.
+
+    Raises
+    ------
+    SpecError
+        If the URL or an option makes no sense.
+    StoreLayoutError
+        If the place holds something else, or a store of another layout version.
+    StoreUnavailableError
+        If it cannot be reached.
+    """
+
+    kind = "objects"
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        client: str | None = None,
+        timeout: float = BUDGET,
+        concurrency: int = AT_ONCE,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        self._location = locate(url, client, options)
+        settings = {"client": client, "timeout": timeout, "concurrency": concurrency}
+        self._options: dict[str, Any] = {
+            **{name: value for name, value in settings.items() if value is not None},
+            **options,
+        }
+        self._client = ObjectClient(
+            partial(connect, self._location, timeout), self.place,
+            budget=timeout, at_once=concurrency,
+        )  # fmt: skip
+        self._uploads = Uploads(self._start_upload, self.place)
+        self._own_token = secrets.token_hex(16)
+        self._lock = threading.Lock()
+        self._token_shown = False
+        # A worker's is: the client that sent it here looked, and wrote a token.
+        self._claimed = True
+
+    @property
+    def key(self) -> str:
+        """What tells this object from others of the process, options included."""
+        return repr((self.place, self._location.client, sorted(self._options.items())))
+
+    @property
+    def url(self) -> str:
+        """The URL without options."""
+        return self._location.url
+
+    @property
+    def place(self) -> str:
+        """The URL, and the endpoint if it is not the usual one."""
+        return self._location.place
+
+    @property
+    def is_process_local(self) -> bool:
+        """Whether it is in memory."""
+        return self._location.scheme == "memory"
+
+    def close(self) -> None:
+        self._uploads.flush()
+        self._client.close()
+
+    def _after_fork(self) -> None:
+        super()._after_fork()
+        self._lock = threading.Lock()
+        self._uploads.after_fork()
+        self._client.after_fork()
+
+    # --- the place ---
+
+    def check_layout(self) -> None:
+        """Make sure that this is a store of this layout, or that it can become one.
+
+        Raises
+        ------
+        StoreLayoutError
+            If it is something else.
+        """
+        data = self._client.get("LAYOUT", 4096)
+        if data is not None:
+            _check_version(self.place, data)
+            return
+        foreign = self._client.any_name("")
+        if foreign and self._client.get("LAYOUT", 4096) is None:
+            msg = (
+                f"{self.place} holds something else than a store ({foreign}); "
+                "name a prefix under which there is nothing"
+            )
+            raise StoreLayoutError(msg)
+        self._claimed = False
+
+    def _claim_place(self) -> None:
+        """Say what this is, before anything else is written."""
+        if self._claimed:
+            return
+        made_by = {"made_by": f"invariant-dask {__version__}", "by": secrets.token_hex(8)}
+        data = json.dumps({"layout": names.LAYOUT, **made_by}).encode()
+        if not self._client.create("LAYOUT", data):
+            _check_version(self.place, self._client.get("LAYOUT", 4096) or b"")
+        self._claimed = True
+
+    def _token(self) -> str:
+        return self._own_token
+
+    def _show_token(self) -> None:
+        if not self._token_shown:
+            self._claim_place()
+            self._client.put(f"tokens/{self._own_token}", b"seen")
+            self._token_shown = True
+
+    def ref(self) -> StoreRef:
+        ref = super().ref()
+        return StoreRef(ref.kind, ref.url, ref.token, self, options=self._options)
+
+    def sees_token(self, token: str) -> bool:
+        """Return whether a client wrote a token here."""
+        return self._client.head(f"tokens/{token}") is not None
+
+    # --- entries ---
+
+    def grouping(self) -> AbstractContextManager[None]:
+        return self._uploads.open()
+
+    def not_persisted(self) -> str:
+        self._uploads.flush()
+        lost, reason = self._uploads.take_losses()
+        return f"{self.place}: not persisted: {lost}: {reason}" if lost else ""
+
+    def _read_entries(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
+        waiting = self._uploads.entries(digests)
+        found = self._get_entries([digest for digest in digests if digest not in waiting])
+        doubtful = [digest for digest, data in found.items() if not _is_sound(digest, data)]
+        if doubtful:
+            again = self._get_entries(doubtful)
+            for digest in doubtful:
+                del found[digest]
+            found.update(again)
+        return {**found, **waiting} if waiting else found
+
+    def _get_entries(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
+        if len(digests) <= 2 * _SAMPLE:
+            return self._probe(digests)
+        # Whatever is there must be read one by one. What is not may be cheaper to see in lists.
+        found = self._probe(digests[:_SAMPLE])
+        rest = digests[_SAMPLE:]
+        missing = 1 - len(found) / _SAMPLE
+        if missing and names.worth_listing(len(rest), missing, 0):
+            shard = f"entries/{names.SHARDS[rest[0][0]]}"
+            seen = len(self._client.list_many([shard], most=_SHARD_SAMPLE))
+            if names.worth_listing(len(rest), missing, seen * len(names.SHARDS)):
+                shards = {names.SHARDS[digest[0]] for digest in rest}
+                there = self._client.list_many([f"entries/{shard}" for shard in sorted(shards)])
+                stored = {names.digest_of(info.name) for info in there}
+                rest = [digest for digest in rest if digest in stored]
+        return {**found, **self._probe(rest)}
+
+    def _probe(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
+        wanted = {names.entry_name(digest): digest for digest in digests}
+        found = self._client.get_many(wanted, ENTRY_LIMIT + 1)
+        return {wanted[name]: data for name, data in found.items()}
+
+    def _publish(self, blobs: Mapping[BlobId, Buffer], rows: Sequence[EntryRow]) -> None:
+        size = sum(len(row.data) for row in rows)
+        size += sum(memoryview(data).nbytes for data in blobs.values())
+        self._claim_place()
+        if self._uploads.is_open and size <= SMALL:
+            self._uploads.add(blobs, rows, size)
+            return
+        self._uploads.flush()
+        try:
+            self._client.run(self._upload(blobs, rows))
+        except StoreUnavailableError as error:
+            self._uploads.note_loss(rows, error)
+            raise
+
+    def _write_entries(self, rows: Sequence[EntryRow]) -> bool:
+        self._publish({}, rows)
+        return True
+
+    def _write_blobs(self, blobs: Mapping[BlobId, Buffer]) -> None:
+        self._publish(blobs, ())
+
+    def _start_upload(self, blobs: Mapping[BlobId, Buffer], rows: Sequence[EntryRow]) -> Any:
+        return self._client.start(self._upload(blobs, rows))
+
+    async def _upload(self, blobs: Mapping[BlobId, Buffer], rows: Sequence[EntryRow]) -> None:
+        put = self._client.put_one
+        for row in rows:
+            if len(row.data) > ENTRY_LIMIT:
+                msg = f"an entry of {row.op} is longer than {ENTRY_LIMIT} bytes: {len(row.data)}"
+                raise StoreUnavailableError(msg)
+        first = [put(mark, b"") for mark in _marks(rows)]
+        first += [self._upload_blob(blob, memoryview(data)) for blob, data in blobs.items()]
+        await asyncio.gather(*first)
+        records = [row for row in rows if row.target is None]
+        await asyncio.gather(*(put(names.entry_name(row.digest), row.data) for row in records))
+        claims = [row for row in rows if row.target is not None]
+        await asyncio.gather(*(put(names.entry_name(row.digest), row.data) for row in claims))
+
+    async def _upload_blob(self, blob: BlobId, data: memoryview) -> None:
+        name, view = names.blob_name(blob), data.cast("B")
+        if len(view) > SMALL:
+            # What is small is sent again instead: that costs the same, and mends what is damaged.
+            there = await self._client.attempt(name, lambda wire: wire.head(name))
+            if there is not None and there.size == len(view):
+                now = await self._client.clock()
+                if now - there.modified < _LATELY:
+                    return
+        await self._client.put_one(name, view)
+
+    def _delete_entries(self, digests: Sequence[bytes]) -> int:
+        self._uploads.flush()
+        there = self._client.head_many([names.entry_name(digest) for digest in digests])
+        self._client.delete_many(there)
+        return len(there)
+
+    def _delete_op(self, op: str) -> int:
+        self._uploads.flush()
+        infos = self._client.list_many([names.op_folder(op)])
+        marks = [mark for info in infos if (mark := names.parse_mark(info.name))]
+        # Claims first: one without its record is found by nobody.
+        removed = self._delete_entries(list({mark.claim for mark in marks if mark.claim}))
+        removed += self._delete_entries(list({mark.record for mark in marks if mark.record}))
+        self._client.delete_many([info.name for info in infos])
+        return removed
+
+    def _recent(self, op: str, limit: int) -> list[tuple[bytes, bytes]]:
+        self._uploads.flush()
+        most: int | None = 4 * limit
+        while True:
+            infos = self._client.list_many([names.op_folder(op)], most)
+            marks = (names.parse_mark(info.name) for info in infos)
+            digests = list(dict.fromkeys(mark.record for mark in marks if mark and mark.record))
+            entries = self._first_entries(digests, limit)
+            if most is None or len(entries) == limit or len(infos) < most:
+                return entries
+            most = None  # many were removed, or are claims only
+
+    def _first_entries(self, digests: Sequence[bytes], limit: int) -> list[tuple[bytes, bytes]]:
+        entries: list[tuple[bytes, bytes]] = []
+        for at in range(0, len(digests), limit):
+            part = digests[at : at + limit]
+            found = self._read_entries(part)
+            entries += [(digest, found[digest]) for digest in part if digest in found]
+            if len(entries) >= limit:
+                break
+        return entries[:limit]
+
+    # --- blobs ---
+
+    def encode(self, value: object) -> Encoded:
+        # Large arrays go into a file without a name while they are hashed, and are sent from there.
+        return encode_keeping(value, self._keep)
+
+    def _keep(self, view: memoryview) -> tuple[BlobId, memoryview] | None:
+        if len(view) <= PART:
+            return None
+        spool = Spool(Path(tempfile.gettempdir()))
+        kept = spool.add(view)
+        if kept is not None:
+            spool.drop(kept[0])  # the map keeps the bytes
+        return kept
+
+    def _read_blob(self, blob: BlobId, length: int) -> Buffer | None:
+        waiting = self._uploads.blob(blob)
+        if waiting is not None:
+            return waiting
+        name = names.blob_name(blob)
+        if not length:
+            return b"" if self._client.head(name) is not None else None
+        if length <= PART:
+            return self._client.get(name, length)
+        try:
+            return self._read_to_file(name, length)
+        except OSError as error:
+            if isinstance(error, StoreUnavailableError):
+                raise
+            logger.info("%s is read into memory: %s", name, error)
+        data = bytearray(length)
+
+        def keep(start: int, part: bytes) -> None:
+            data[start : start + len(part)] = part
+
+        return memoryview(data).toreadonly() if self._read_parts(name, length, keep) else None
+
+    def _read_to_file(self, name: str, length: int) -> Buffer | None:
+        with tempfile.TemporaryFile(prefix="invariant-dask-") as file:
+            fd = file.fileno()
+            os.ftruncate(fd, length)
+            if not self._read_parts(name, length, lambda at, part: os.pwrite(fd, part, at)):
+                return None
+            return map_file(fd, length)
+
+    def _read_parts(self, name: str, length: int, keep: Callable[[int, bytes], object]) -> bool:
+        # An object that is shorter than it should be must not cost what it pretends to be.
+        there = self._client.head(name)
+        if there is None:
+            return False
+        return self._client.read_parts(name, min(length, there.size), keep)
+
+    def _verified_blob(self, blob: BlobId, length: int) -> Buffer | None:
+        data = self._read_blob(blob, length)
+        if data is None or (memoryview(data).nbytes == length and blob_id(data) == blob):
+            return data
+        logger.info("%s: blob %s is read again: it did not arrive whole", self.place, blob.hex())
+        return super()._verified_blob(blob, length)
+
+    def _has_blobs(self, blobs: Collection[tuple[BlobId, int]]) -> set[BlobId]:
+        there = {blob for blob, _ in blobs if self._uploads.blob(blob) is not None}
+        wanted = {names.blob_name(blob): (blob, n) for blob, n in blobs if blob not in there}
+        for name, info in self._client.head_many(wanted).items():
+            blob, length = wanted[name]
+            if info.size == length:
+                there.add(blob)
+        return there
+
+    # --- damage ---
+
+    def _quarantine_entry(self, digest: bytes, data: bytes) -> None:
+        self._uploads.flush()
+        self._set_aside(names.entry_name(digest), f"{digest.hex()}.entry", data)
+
+    def _quarantine_blob(self, blob: BlobId) -> None:
+        self._uploads.flush()
+        self._set_aside(names.blob_name(blob), f"{blob.hex()}.blob")
+
+    def _set_aside(self, name: str, kept: str, data: bytes | None = None) -> None:
+        seen = self._client.head(name)
+        if seen is None:
+            return
+        if data is not None and self._client.get(name, ENTRY_LIMIT + 1) != data:
+            return  # it was replaced, or only damaged on its way here
+        self._client.copy(name, f"quarantine/{time.time_ns()}-{kept}")
+        self._client.delete_if(seen)
+
+    # --- upkeep ---
+
+    def _scan_entries(self) -> Iterator[Stored]:
+        """Yield all entries, a part of the store at a time."""
+        return self._scan("entries")
+
+    def _scan_blobs(self) -> Iterator[Stored]:
+        """Yield all blobs, a part of the store at a time."""
+        return self._scan("blobs")
+
+    def _scan(self, folder: str) -> Iterator[Stored]:
+        step = 16
+        for at in range(0, len(names.SHARDS), step):
+            shards = [f"{folder}/{shard}" for shard in names.SHARDS[at : at + step]]
+            for info in self._client.list_many(shards):
+                digest = names.digest_of(info.name)
+                if digest is not None:
+                    yield Stored(digest, info)
+
+    def _delete_if(self, seen: ObjectInfo) -> bool:
+        """Remove an entry or blob unless it was written since it was seen."""
+        return self._client.delete_if(seen)
+
+    def _server_time(self) -> float:
+        """Return the time by the clock that `ObjectInfo.modified` is of."""
+        return self._client.server_time()
+
+
+def _marks(rows: Sequence[EntryRow]) -> Iterator[str]:
+    claims = {row.target: row for row in rows if row.target is not None}
+    for row in rows:
+        if row.target is None:
+            claim = claims.pop(row.digest, None)
+            mark = names.Mark(row.created, row.digest, claim.digest if claim else None)
+            yield mark.name(row.op)
+    for row in claims.values():
+        yield names.Mark(row.created, None, row.digest).name(row.op)
+
+
+def _is_sound(digest: bytes, data: bytes) -> bool:
+    try:
+        parse_entry(digest, data)
+    except IntegrityError:
+        return False
+    return True
+
+
+def _check_version(place: str, data: bytes) -> None:
+    try:
+        version = json.loads(data)["layout"]
+    except (ValueError, TypeError, KeyError) as error:
+        msg = f"LAYOUT of {place} is not readable as a store's; use another prefix"
+        raise StoreLayoutError(msg) from error
+    if version != names.LAYOUT:
+        msg = (
+            f"store {place} has layout version {version}, and this invariant-dask {__version__} "
+            f"knows version {names.LAYOUT}; use the version that made it, or another prefix"
+        )
+        raise StoreLayoutError(msg)
+
+
+# --- opening from a reference --------------------------------------------------------------------
+
+# The stores of this process that were opened from references; they stay open between tasks.
+_opened: dict[str, ObjectStore] = {}
+_opened_lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    global _opened_lock  # noqa: PLW0603  a thread that the child does not have may hold it
+    _opened_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def open_reference(ref: StoreRef) -> Store:
+    """Return the store that a client referred to, if this process sees it.
+
+    Raises
+    ------
+    StoreNotSharedError
+        If it does not.
+    """
+    store = ObjectStore(ref.url, **ref.options)
+    if store.is_process_local:
+        msg = f"{ref.url} is in the memory of the process that made it; use a store that is shared"
+        raise StoreNotSharedError(msg)
+    with _opened_lock:
+        store = _opened.setdefault(store.key, store)
+    if not store.sees_token(ref.token):
+        msg = (
+            f"this process ({os.uname().nodename}, pid {os.getpid()}) does not see the store "
+            f"{store.place} of the client: give it the same endpoint, or a folder that is shared"
+        )
+        raise StoreNotSharedError(msg)
+    return store
