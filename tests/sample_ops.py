@@ -134,4 +134,4 @@ def switch_off(proxy):
     rules = json.dumps([{"action": "status", "code": 503}]).encode()
     request = urllib.request.Request(f"{proxy}/__faults", data=rules, method="PUT")
     urllib.request.urlopen(request).close()
-    return proxy
+    return 0

@@ -217,7 +217,7 @@ class ObjectClient:
                 write(start, data)
 
         jobs = (partial(read, start) for start in range(0, length, PART))
-        await each(jobs, PARTS_AT_ONCE, lambda _: None)
+        await each(jobs, PARTS_AT_ONCE)
         return not absent
 
     # --- for coroutines of the loop ---
@@ -360,7 +360,7 @@ class ObjectClient:
     ) -> None:
         if names:
             jobs: Iterable[Callable[[], Awaitable[None]]] = (partial(work, name) for name in names)
-            self.run(each(jobs, min(self._at_once, len(names)), lambda _: None))
+            self.run(each(jobs, min(self._at_once, len(names))))
 
 
 # --- the loop ------------------------------------------------------------------------------------

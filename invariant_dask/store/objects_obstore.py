@@ -187,6 +187,10 @@ def _refusals(name: str, *, writing: bool = False) -> Iterator[None]:
         exceptions.NotSupportedError,
     ) as error:
         raise RefusedError(f"{name}: {_first_line(error)}") from error
+    except exceptions.GenericError as error:
+        if "NoSuchBucket" in str(error) or "ContainerNotFound" in str(error):
+            raise RefusedError(f"there is no such bucket: {_first_line(error)}") from error
+        raise
     except FileNotFoundError as error:
         if writing:  # of the bucket, then
             raise RefusedError(f"there is no such bucket: {_first_line(error)}") from error

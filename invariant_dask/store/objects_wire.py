@@ -89,15 +89,13 @@ class Wire(ABC):
         """Let go of connections."""
 
 
-async def each(
-    jobs: Iterable[Callable[[], Awaitable[T]]], most: int, found: Callable[[T], object]
-) -> None:
-    """Run jobs, `most` of them at a time, and pass on what each returns; stop at the first error."""
+async def each(jobs: Iterable[Callable[[], Awaitable[T]]], most: int) -> None:
+    """Run jobs, `most` of them at a time; stop at the first error."""
     todo = iter(jobs)
 
     async def work() -> None:
         for job in todo:
-            found(await job())
+            await job()
 
     tasks = [asyncio.ensure_future(work()) for _ in range(most)]
     try:

@@ -12,7 +12,7 @@ from distributed import Client
 from services.places import Place
 from services.processes import Faults
 
-from invariant_dask import Graph, compile
+from invariant_dask import Graph, compile, ref
 from invariant_dask.errors import StoreUnavailableError
 from invariant_dask.store import Store
 from invariant_dask.testing import sample_manifest
@@ -60,7 +60,7 @@ def test_lost_acknowledgement_of_what_is_created_once_is_no_refusal(
 def test_server_that_is_down_costs_its_time_once(
     client: str, faulty_s3: Place, moto_faults: Faults
 ) -> None:
-    store = faulty_s3.open(client=client, timeout=1.5)
+    store = faulty_s3.open(client=client, timeout=3)
     record = store.put(sample_manifest(), 1)
     moto_faults.set({"action": "status", "code": 503})
     start = time.monotonic()
@@ -68,7 +68,7 @@ def test_server_that_is_down_costs_its_time_once(
         store.lookup([record.resolved])
     with pytest.raises(StoreUnavailableError, match="left alone"):
         store.lookup([record.resolved])
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 20
     moto_faults.set()
     store._client._down_until = 0.0  # as if it had been left alone for long enough
     assert store.get(record.resolved) == 1
@@ -81,21 +81,21 @@ def test_what_is_wrong_with_credentials_is_said_at_once(ceph_s3: Place) -> None:
 
 def test_bucket_that_is_not_there_is_said_at_once(s3: Place) -> None:
     place = Place("s3://no-such-bucket/store", s3.options)
-    with pytest.raises(StoreUnavailableError, match="bucket"):
+    with pytest.raises(StoreUnavailableError, match="no such bucket"):
         place.open()
 
 
 # --- runs ---
 
 
-def columns(width: int, depth: int, deps: tuple[str, ...] = ()) -> tuple[Graph, list[str]]:
+def columns(width: int, depth: int, *, start: object = 0) -> tuple[Graph, list[str]]:
     """A graph of chains that count, and the ends of the chains."""
     graph = Graph()
     for column in range(width):
-        value: object = 0
+        value = start
         for row in range(depth):
             name = f"n{column}-{row}"
-            value = graph.add(name, sample_ops.step, value=value, column=column, deps=deps)
+            value = graph.add(name, sample_ops.step, value=value, column=column)
     return graph, [f"n{column}-{depth - 1}" for column in range(width)]
 
 
@@ -123,7 +123,7 @@ def test_run_whose_store_goes_down_ends_right_and_says_what_is_not_persisted(
     client: Client, faulty_s3: Place, moto_faults: Faults, calls
 ) -> None:
     store: Store = faulty_s3.open(timeout=1.5)
-    graph, ends = columns(20, 2, deps=("off",))
+    graph, ends = columns(20, 2, start=ref("off"))
     graph.add("off", sample_ops.switch_off, proxy=moto_faults.url)
     compiled = compile(graph, outputs=ends, store=store)
     with warnings.catch_warnings(record=True) as caught:
