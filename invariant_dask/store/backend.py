@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from invariant_dask.core.digest import BlobId
+from invariant_dask.store.keeper import Keeper
 from invariant_dask.store.record import EntryRow
 
 if TYPE_CHECKING:
@@ -143,6 +144,10 @@ class Backend(ABC):
     def not_persisted(self) -> str:
         """Say, once, what was published and could not be kept since this was last asked."""
         return ""
+
+    def keeper(self) -> Keeper | None:
+        """Return who looks after the place, or None if nothing there needs it."""
+        return None
 
     def close(self) -> None:  # noqa: B027
         """Let go of files and connections; using the store again takes them again."""

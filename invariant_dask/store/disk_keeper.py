@@ -68,7 +68,7 @@ class DiskKeeper(Keeper):
             index.transact(lambda sql: _forget_references(sql, stale))
         last = 0
         while rows := index.select(_ENTRIES, (last, _CHUNK)):
-            for last, digest, size, op, target, created, used, blobs in rows:  # noqa: B007
+            for last, digest, size, op, target, created, used, blobs in rows:
                 named = [] if blobs is None else blobs.split(",")
                 yield SeenEntry(
                     digest, size, op, target, created, used,

@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from invariant_dask._version import __version__
 from invariant_dask.core.digest import BlobId, blob_id
@@ -34,9 +34,10 @@ from invariant_dask.errors import (
 from invariant_dask.store import objects_names as names
 from invariant_dask.store.base import Store, StoreRef
 from invariant_dask.store.objects_client import AT_ONCE, BUDGET, ObjectClient
+from invariant_dask.store.objects_keeper import ObjectKeeper
 from invariant_dask.store.objects_uploads import SMALL, Uploads
 from invariant_dask.store.objects_urls import connect, locate
-from invariant_dask.store.objects_wire import PART, ObjectInfo
+from invariant_dask.store.objects_wire import PART
 from invariant_dask.store.record import EntryRow, parse_entry
 from invariant_dask.store.spool import Spool, map_file
 
@@ -52,13 +53,6 @@ _SAMPLE = 512
 _SHARD_SAMPLE = 5000
 # A blob that is there and was written lately is not sent again. Upkeep spares what is younger.
 _LATELY = 6 * 3600.0
-
-
-class Stored(NamedTuple):
-    """An entry or blob as a listing shows it."""
-
-    digest: bytes
-    info: ObjectInfo
 
 
 class ObjectStore(Store):
@@ -114,6 +108,8 @@ class ObjectStore(Store):
             budget=timeout, at_once=concurrency,
         )  # fmt: skip
         self._uploads = Uploads(self._start_upload, self.place)
+        folder = Path(self._location.prefix) if self._location.scheme == "file" else None
+        self._keeper = ObjectKeeper(self._client, self._uploads.flush, ENTRY_LIMIT, folder)
         self._own_token = secrets.token_hex(16)
         self._lock = threading.Lock()
         self._token_shown = False
@@ -419,30 +415,8 @@ class ObjectStore(Store):
 
     # --- upkeep ---
 
-    def _scan_entries(self) -> Iterator[Stored]:
-        """Yield all entries, a part of the store at a time."""
-        return self._scan("entries")
-
-    def _scan_blobs(self) -> Iterator[Stored]:
-        """Yield all blobs, a part of the store at a time."""
-        return self._scan("blobs")
-
-    def _scan(self, folder: str) -> Iterator[Stored]:
-        step = 16
-        for at in range(0, len(names.SHARDS), step):
-            shards = [f"{folder}/{shard}" for shard in names.SHARDS[at : at + step]]
-            for info in self._client.list_many(shards):
-                digest = names.digest_of(info.name)
-                if digest is not None:
-                    yield Stored(digest, info)
-
-    def _delete_if(self, seen: ObjectInfo) -> bool:
-        """Remove an entry or blob unless it was written since it was seen."""
-        return self._client.delete_if(seen)
-
-    def _server_time(self) -> float:
-        """Return the time by the clock that `ObjectInfo.modified` is of."""
-        return self._client.server_time()
+    def keeper(self) -> ObjectKeeper:
+        return self._keeper
 
 
 def _marks(rows: Sequence[EntryRow]) -> Iterator[str]:

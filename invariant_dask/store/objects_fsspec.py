@@ -155,7 +155,7 @@ class FsspecWire(Wire):
         with _refusals(seen.name):
             # Servers that do not know the condition ignore it, so we look first all the same.
             now = await self.head(seen.name)
-            if now is None or now.etag != seen.etag:
+            if now is None or not now.is_as(seen):
                 return False
             try:
                 await self._files._call_s3(  # noqa: SLF001  there is no other way to say it
