@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 import uuid
@@ -20,25 +21,27 @@ from dask.delayed import Delayed
 from invariant_dask.core.digest import PlannedDigest, parse_hex
 from invariant_dask.core.manifest import NONCE_SIZE
 from invariant_dask.core.sealed import SealedDict
-from invariant_dask.errors import ArtifactLostError, GraphError, OutputsError
+from invariant_dask.errors import ArtifactLostError, GraphError, OutputsError, StoreError
 from invariant_dask.graph.composite import Vertex
 from invariant_dask.graph.markers import Ref
 from invariant_dask.graph.model import Graph
-from invariant_dask.ops import claims
 from invariant_dask.ops.registry import OpRegistry, default_registry
 from invariant_dask.plan.compile import compile_graph
 from invariant_dask.plan.plan import Plan
 from invariant_dask.plan.program import Program
 from invariant_dask.runtime import code, collector, graph, planner
-from invariant_dask.runtime.driver import Driver, Progress, writer
+from invariant_dask.runtime.driver import Driver, Progress, run_info
 from invariant_dask.runtime.handle import Handle, Outcome, decode_artifact
 from invariant_dask.runtime.produce import RunInfo
 from invariant_dask.runtime.run import Run
 from invariant_dask.runtime.schedulers import scheduler_for
 from invariant_dask.store.base import Store
+from invariant_dask.store.collecting import keep_budget
 from invariant_dask.store.disk import DiskStore
 from invariant_dask.store.file_hashes import FileHasher
 from invariant_dask.store.opening import open_store
+
+logger = logging.getLogger("invariant_dask")
 
 __all__ = ["Compiled", "Progress", "Run", "compile"]
 
@@ -289,7 +292,7 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
 
     def info(self, run: str) -> RunInfo:
         """Return what all tasks of one submission share."""
-        return RunInfo(self.store.ref(), run, writer(), claims.references())
+        return run_info(self.store, run)
 
     def _check_decided(self) -> None:
         if self.program.open:
@@ -326,8 +329,18 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         check_known(program, names)
         run.program = program
         self._drive(run, names, made, scheduler, options, progress)
+        if run.plan.run:
+            self._keep_budget()
         run.seconds = (time.time_ns() - run.started) / 1e9
         return run
+
+    def _keep_budget(self) -> None:
+        """Remove what the budget of the store leaves no room for, if there is one."""
+        try:
+            keep_budget(self.store)
+        except StoreError as error:
+            # The results are there; what is too much goes another time.
+            logger.warning("%s: its budget is not kept: %s", self.store.url, error)
 
     def _drive(
         self,
@@ -345,11 +358,14 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         driver = Driver(self.store, run, again - done, progress)
         # What is made from these is stored as it came out some other time.
         driver.void |= done
-        driver.start()
-        driver.take_over(made)
-        if not driver.finished:
-            with scheduler_for(scheduler, options) as chosen:
-                driver.finish(chosen)
+        try:
+            driver.start()
+            driver.take_over(made)
+            if not driver.finished:
+                with scheduler_for(scheduler, options) as chosen:
+                    driver.finish(chosen)
+        finally:
+            driver.root.release()
         made.update((steps[index].planned, handle) for index, handle in driver.handles.items())
 
 

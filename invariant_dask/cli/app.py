@@ -18,6 +18,7 @@ from invariant_dask.cli.documents import dump, validate
 from invariant_dask.cli.inputs import Asked, Input, read_input, takes_a_graph
 from invariant_dask.cli.ops import ops
 from invariant_dask.cli.outputs import Target
+from invariant_dask.cli.store import store as store_commands
 from invariant_dask.errors import InvariantError, OpError
 
 _store = click.option(
@@ -89,6 +90,7 @@ def app() -> None:
 app.add_command(validate)
 app.add_command(dump)
 app.add_command(ops)
+app.add_command(store_commands)
 
 
 @app.command()

@@ -32,6 +32,7 @@ from invariant_dask.runtime.produce import RunInfo
 from invariant_dask.runtime.run import Run
 from invariant_dask.runtime.schedulers import HEALTHY, GraphForgottenError, Scheduler
 from invariant_dask.store.base import Store
+from invariant_dask.store.notes import Root
 
 ATTEMPTS = 3
 """How often a run is planned, if the same artifact keeps going away, or keys keep being forgotten.
@@ -77,6 +78,7 @@ class Driver:
         self.losses: Counter[str] = Counter()
         self.forgotten = 0
         self.known: Known | None = None
+        self.root = Root(store, run.id)
 
     @property
     def finished(self) -> bool:
@@ -101,6 +103,9 @@ class Driver:
         if not self.run.plans:
             _report_drift(plan)
         planner.claim_resolved(plan, self.store, writer())
+        if plan.run:
+            # What is only read here is read at once.
+            self.root.hold(plan.found[index] for index in plan.reused)
         self.plan = plan
         self.run.plans.append(plan)
 
@@ -206,7 +211,7 @@ class Driver:
             keys = graph.Keys(self.program, os.urandom(16), None if keys.salt else tainted)
         running = (i for i in self.program.targets if plan.decisions[i] is Decision.RUN)
         work = graph.Work(
-            plan, keys, RunInfo(self.store.ref(), self.run.id, writer(), claims.references()),
+            plan, keys, run_info(self.store, self.run.id),
             wanted=only or list(dict.fromkeys(running)), whole=not only,
             forced=self.forced, known=known,
             reports=self.progress is not None and scheduler.reports_by_event,
@@ -308,6 +313,11 @@ def _report_drift(plan: Plan) -> None:
         if drift.policy == "error" or drift.writer != writer():
             raise StaleCodeError(str(drift))
         warnings.warn(str(drift), stacklevel=6)
+
+
+def run_info(store: Store, run: str) -> RunInfo:
+    """Return what all nodes of one submission share."""
+    return RunInfo(store.ref(), run, writer(), claims.references(), store.leases)
 
 
 def writer() -> str:

@@ -40,6 +40,7 @@ from invariant_dask.runtime.handle import Handle, Outcome
 from invariant_dask.store.base import Store
 from invariant_dask.store.file_hashes import FileHasher
 from invariant_dask.store.files import open_file
+from invariant_dask.store.leases import Lease
 from invariant_dask.store.opening import StoreRef
 from invariant_dask.store.record import About, Found, PlannedEntry
 
@@ -61,6 +62,8 @@ class RunInfo(NamedTuple):
     writer: str = ""
     types: tuple[str, ...] = ()
     """Classes of installed packages whose values tasks may meet; see `claims.references`."""
+    leases: bool = False
+    """Whether clusters take turns at making the same artifact."""
 
 
 @lru_cache(maxsize=64)
@@ -215,7 +218,15 @@ def produce(
                 handle = _stored(spec, store, inputs, resolved, found)
                 if handle is not None:
                     return handle
-            return _make(spec, store, inputs, manifest, resolved, worker)
+            if not (spec.job.info.leases and spec.asks):
+                return _make(spec, store, inputs, manifest, resolved, worker)
+            with Lease(store, resolved, spec.job.info.writer) as lease:
+                if lease.wait():
+                    found = _ask(store, spec, resolved)
+                    handle = _stored(spec, store, inputs, resolved, found)
+                    if handle is not None:
+                        return handle
+                return _make(spec, store, inputs, manifest, resolved, worker)
         finally:
             if taken:
                 _flights.give_back(flight)

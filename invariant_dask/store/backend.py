@@ -51,6 +51,9 @@ def _no_counts() -> dict[str, int]:
 class Backend(ABC):
     """The part of a store that differs from store to store; see `store.base.Store`."""
 
+    leases = False
+    """Whether runs take turns with those of other clusters at making the same artifact."""
+
     def __init__(self) -> None:
         self._counts = _no_counts()
         self._counts_lock = threading.Lock()

@@ -16,7 +16,6 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import NamedTuple
 
 from invariant_dask.core.digest import BlobId
@@ -247,9 +246,8 @@ class _Collector:
                 self.claims[entry.target].append(entry)
             self.users.update(entry.blobs)
         self.report.damaged = sum(entry.damaged for entry in self.entries.values())
-        self.report.size_before = sum(
-            seen.size for seen in chain(self.entries.values(), self.blobs.values())
-        )
+        self.report.size_before = sum(entry.size for entry in self.entries.values())
+        self.report.size_before += sum(blob.size for blob in self.blobs.values())
 
     # --- what goes ---
 
@@ -379,7 +377,7 @@ def _latest(records: Iterable[SeenEntry], number: int | None) -> set[bytes]:
     by_op: defaultdict[str, list[SeenEntry]] = defaultdict(list)
     for record in records:
         by_op[record.op].append(record)
-    latest = set()
+    latest: set[bytes] = set()
     for same in by_op.values():
         same.sort(key=lambda entry: (entry.created, entry.digest), reverse=True)
         latest.update(entry.digest for entry in same[:number])

@@ -85,6 +85,8 @@ class DiskStore(Store):
         The most bytes to keep, as a number or as text such as `"10GB"`. What was used least
         recently makes room. Without it, and without a budget that was set for the store, nothing is
         ever removed.
+    leases
+        Whether runs take turns with those of other clusters at making the same artifact.
 
     Raises
     ------
@@ -97,19 +99,24 @@ class DiskStore(Store):
     kind = "disk"
 
     def __init__(
-        self, path: str | os.PathLike[str] = ".invariant", *, size_limit: int | str | None = None
+        self,
+        path: str | os.PathLike[str] = ".invariant",
+        *,
+        size_limit: int | str | None = None,
+        leases: bool = False,
     ) -> None:
         super().__init__()
+        self.leases = leases
         # Absolute from the start: the working folder may change, here and in workers.
         self._root = Path(path).expanduser().absolute()
         self._own_limit = parse_size(size_limit)
         self._blobs = self._root / "blobs"
         self._tmp = self._root / "tmp"
+        self._group = GroupCommit(self._write_now, str(self._root))
         self._open()
         self._limit = self._agreed_limit()
         _living.add(self)
         self._lock = threading.Lock()
-        self._group = GroupCommit(self._write_now, str(self._root))
         # Where something must make room here, use is noted more finely.
         self._mark_after = (_HOUR if self._limit is None else _MINUTE) * 10**9
         self._to_mark: dict[bytes, None] = {}
@@ -122,7 +129,7 @@ class DiskStore(Store):
         self._spool = Spool(self._tmp)
         self._index = Index(self._root / "index.sqlite", read_only=not writable)
         self._file = self._file_now() if writable else None
-        self._keeper = DiskKeeper(self._root, lambda: self._index)
+        self._keeper = DiskKeeper(self._root, lambda: self._index, self._group.flush)
         self._own_token = secrets.token_hex(16)
         self._token_shown = 0.0
 

@@ -40,7 +40,9 @@ class DiskKeeper(Keeper):
     root
         The folder.
     index
-        Its index.
+        Returns its index, which may be opened anew.
+    flush
+        Commits what this process has not committed yet.
     clock
         Nanoseconds since 1970; everything in the folder was written by this machine's clock.
     """
@@ -49,19 +51,28 @@ class DiskKeeper(Keeper):
     blob_grace = 0
 
     def __init__(
-        self, root: Path, index: Callable[[], Index], clock: Callable[[], int] = time.time_ns
+        self,
+        root: Path,
+        index: Callable[[], Index],
+        flush: Callable[[], None],
+        clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._root = root
         self._blobs = root / "blobs"
         self._index = index
+        self._flush = flush
         self.clock = clock
 
     def now(self) -> int:
         return self.clock()
 
+    def settle(self) -> None:
+        self._flush()
+
     # --- entries and blobs ---
 
     def entries(self) -> Iterator[SeenEntry]:
+        self._flush()
         index = self._index()
         stale = index.select(_STALE)
         if stale:

@@ -77,6 +77,10 @@ class Keeper(ABC):
         """Return the time by the clock of the place."""
 
     @abstractmethod
+    def settle(self) -> None:
+        """Wait until others see what this process has written."""
+
+    @abstractmethod
     def entries(self) -> Iterator[SeenEntry]:
         """Yield all entries; one that is written meanwhile may be missing, or come twice."""
 

@@ -130,7 +130,7 @@ class Root:
 
     def hold(self, found: Iterable[Found]) -> None:
         """Protect stored artifacts, beside those that are protected already."""
-        digests = {entry.resolved for entry, *_ in found}
+        digests = {bytes(each.record.resolved) for each in found}
         keeper = self._store.keeper()
         if keeper is None or digests <= self._held:
             return
@@ -167,7 +167,7 @@ class Roots(NamedTuple):
     """What runs rely on now."""
     used: dict[bytes, int]
     """When runs relied on what, as far as is known."""
-    count: int
+    runs: int
     """How many runs there are."""
 
 
@@ -175,7 +175,7 @@ def read_roots(keeper: Keeper, now: int) -> Roots:
     """Return what the runs of a store rely on."""
     live: set[bytes] = set()
     used: dict[bytes, int] = {}
-    count = 0
+    runs = 0
     for note in keeper.notes(_ROOTS):
         if not note.data.startswith(_HEAD):
             continue
@@ -184,9 +184,9 @@ def read_roots(keeper: Keeper, now: int) -> Roots:
         for digest in digests:
             used[digest] = max(note.written, used.get(digest, 0))
         if now - note.written < EXPIRES:
-            count += 1
+            runs += 1
             live.update(digests)
-    return Roots(frozenset(live), used, count)
+    return Roots(frozenset(live), used, runs)
 
 
 def remove_old_roots(keeper: Keeper, now: int, kept: int = KEPT) -> None:

@@ -70,6 +70,8 @@ class ObjectStore(Store):
         Seconds that a request may take with all its attempts.
     concurrency
         How many requests are on their way at a time.
+    leases
+        Whether runs take turns with those of other clusters at making the same artifact.
     options
         Credentials, endpoint and the like, as s3fs, gcsfs and adlfs name them: `key`, `secret`,
         `endpoint_url`, `token`, `account_name`, ... By default what the environment says. They
@@ -94,11 +96,18 @@ class ObjectStore(Store):
         client: str | None = None,
         timeout: float = BUDGET,
         concurrency: int = AT_ONCE,
+        leases: bool = False,
         **options: Any,
     ) -> None:
         super().__init__()
+        self.leases = leases
         self._location = locate(url, client, options)
-        settings = {"client": client, "timeout": timeout, "concurrency": concurrency}
+        settings = {
+            "client": client,
+            "timeout": timeout,
+            "concurrency": concurrency,
+            "leases": leases or None,
+        }
         self._options: dict[str, Any] = {
             **{name: value for name, value in settings.items() if value is not None},
             **options,

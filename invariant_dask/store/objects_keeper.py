@@ -64,6 +64,9 @@ class ObjectKeeper(Keeper):
     def now(self) -> int:
         return self.clock()
 
+    def settle(self) -> None:
+        self._flush()
+
     # --- entries and blobs ---
 
     def entries(self) -> Iterator[SeenEntry]:
@@ -121,12 +124,12 @@ class ObjectKeeper(Keeper):
         for info in self._client.list_many(["ops"]):
             mark = names.parse_mark(info.name)
             if mark is not None and _time(info) < before:
-                if not any(digest in alive for digest in (mark.record, mark.claim) if digest):
+                named = {digest for digest in (mark.record, mark.claim) if digest}
+                if named.isdisjoint(alive):
                     old.append(info.name)
         abandoned = self.now() - _ABANDONED
-        for info in self._client.list_many(["tokens", "leases"]):
-            if _time(info) < abandoned:
-                old.append(info.name)
+        left = self._client.list_many(["tokens", "leases"])
+        old += [info.name for info in left if _time(info) < abandoned]
         aside = sorted(info.name for info in self._client.list_many(["quarantine"]))
         old += aside[: max(0, len(aside) - _QUARANTINE_LIMIT)]
         self._client.delete_many(old)
