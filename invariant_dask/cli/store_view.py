@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass
+from dataclasses import is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,11 +68,8 @@ def progress() -> Iterator[Callable[[str, int], None] | None]:
 
 def overview(place: str, told: Overview) -> str:
     """Return what `stats` prints."""
-    lines = [
-        click.style(place, bold=True),
-        f"  {told.records} records, {told.planned} planned entries, {told.blobs} blobs: "
-        f"{size_text(told.size)}",
-    ]
+    counts = f"{told.records} records, {told.planned} planned entries, {told.blobs} blobs"
+    lines = [click.style(place, bold=True), f"  {counts}: {size_text(told.size)}"]
     if told.unnamed:
         unnamed = size_text(told.size_of_unnamed)
         lines.append(f"  {told.unnamed} blobs that no record names: {unnamed}")
@@ -145,9 +142,8 @@ def describe(shown: Shown) -> dict[str, Any]:
 def artifact(told: dict[str, Any]) -> str:
     """Return what `show` prints."""
     lines = [f"{click.style(told['op'], bold=True)}  {told['kind']}, {size_text(told['size'])}"]
-    for name in ("resolved", "hash", "node", "created", "seconds", "writer", "run", "code"):
-        if told[name] not in {None, ""}:
-            lines.append(f"  {name:9} {told[name]}")
+    names = ("resolved", "hash", "node", "created", "seconds", "writer", "run", "code")
+    lines += [f"  {name:9} {told[name]}" for name in names if told[name] not in {None, ""}]
     if told["pinned"]:
         lines.append("  pinned")
     if (planned := told["planned"]) is not None:
@@ -189,7 +185,7 @@ def collected(told: Report) -> str:
 
 def collected_json(told: Report) -> dict[str, Any]:
     """Return what `gc --json` prints."""
-    return {**asdict(told), "freed": told.freed, "size_after": told.size_after}
+    return {**vars(told), "freed": told.freed, "size_after": told.size_after}
 
 
 def _date(nanoseconds: int) -> str:

@@ -285,6 +285,8 @@ class ObjectStore(Store):
         await asyncio.gather(*(put(names.entry_name(row.digest), row.data) for row in records))
         claims = [row for row in rows if row.target is not None]
         await asyncio.gather(*(put(names.entry_name(row.digest), row.data) for row in claims))
+        if records:
+            await self._make_sure_of(blobs)
 
     async def _upload_blob(self, blob: BlobId, data: memoryview) -> None:
         name, view = names.blob_name(blob), data.cast("B")
@@ -296,6 +298,15 @@ class ObjectStore(Store):
                 if now - there.modified < _LATELY:
                     return
         await self._client.put_one(name, view)
+
+    async def _make_sure_of(self, blobs: Mapping[BlobId, Buffer]) -> None:
+        """Send large blobs again that a collector took away before their record was there."""
+        for blob, data in blobs.items():
+            view, name = memoryview(data).cast("B"), names.blob_name(blob)
+            if len(view) > SMALL and not await self._client.attempt(
+                name, lambda w, n=name: w.head(n)
+            ):
+                await self._client.put_one(name, view)
 
     def _delete_entries(self, digests: Sequence[bytes]) -> int:
         self._uploads.flush()
