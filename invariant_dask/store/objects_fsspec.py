@@ -123,6 +123,8 @@ class FsspecWire(Wire):
                 found = await self._call("find", self._path(folder), detail=True)
             except FileNotFoundError:
                 return
+        if self._scheme == "memory":  # lists do not have its times
+            found = {path: self._files.info(path) for path in list(found)}
         yield [self._info(found[path]) for path in sorted(found)]
 
     async def any_name(self, folder: str) -> str:

@@ -25,6 +25,7 @@ _AT_ONCE = 512
 _READS = 4
 _ABANDONED = 7 * DAY
 _QUARANTINE_LIMIT = 100
+_NEVER = 1 << 62
 
 _Seen = TypeVar("_Seen", SeenEntry, SeenBlob)
 
@@ -182,7 +183,8 @@ def _entry(info: ObjectInfo, data: bytes) -> SeenEntry:
 
 
 def _time(info: ObjectInfo) -> int:
-    return int(info.modified * SECOND)
+    # What has no time is never old: nobody can say that it is.
+    return int(info.modified * SECOND) if info.modified > 0 else _NEVER
 
 
 def _path(folder: str, name: str) -> str:

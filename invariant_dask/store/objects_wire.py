@@ -35,6 +35,8 @@ class ObjectInfo(NamedTuple):
 
         The time counts too: the same bytes have the same ETag. Lists know it more finely.
         """
+        if not self.etag:
+            return self.modified == seen.modified
         return (self.etag, int(self.modified)) == (seen.etag, int(seen.modified))
 
 
