@@ -33,7 +33,9 @@ def large(n: int, size: int = 40_000) -> bytes:
     return n.to_bytes(4, "big") * (size // 4)
 
 
-def put(store: Store, n: int, value: object = None, op: str = "sample:op", claim: str = "") -> Record:
+def put(
+    store: Store, n: int, value: object = None, op: str = "sample:op", claim: str = ""
+) -> Record:
     """Publish an artifact, under a planned digest too if it has a name."""
     encoded = store.encode(large(n) if value is None else value)
     planned: PlannedDigest | None = sample_planned(claim) if claim else None

@@ -327,7 +327,8 @@ def test_store_in_memory_has_nothing_to_look_after() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "age"), [(1.5, 1.5 * SECOND), ("12h", 12 * HOUR), ("1.5d", 36 * HOUR), ("2w", 14 * DAY)]
+    ("text", "age"),
+    [(1.5, 1.5 * SECOND), ("12h", 12 * HOUR), ("1.5d", 36 * HOUR), ("2w", 14 * DAY)],
 )
 def test_age_is_read_from_text(text, age) -> None:
     assert parse_age(text) == age
