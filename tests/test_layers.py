@@ -47,9 +47,9 @@ FILES = {
         "record", "sizes", "keeper", "backend", "base", "memory", "null", "grouping", "connections",
         "index", "heartbeat", "notes", "budget", "collecting", "spool", "disk_keeper", "disk",
         "objects_wire", "objects_files", "objects_fsspec", "objects_obstore", "objects_urls",
-        "objects_client", "objects_names", "objects_uploads", "objects_keeper", "objects", "opening",
-        "leases", "verifying", "transfer", "overview", "upkeep",
-        "file_sources", "file_hashes", "files",
+        "objects_client", "objects_names", "objects_uploads", "objects_keeper", "objects",
+        "opening", "leases", "verifying", "transfer", "overview", "upkeep", "file_sources",
+        "file_hashes", "files",
     ],
     "ops": [
         "code_homes", "code_parts", "code_ast", "code_names", "code_source", "code_values",

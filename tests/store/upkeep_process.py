@@ -28,8 +28,10 @@ def write(store: Store, number: int, rounds: int) -> None:
 
 def collect(store: Store, until: Path) -> None:
     """Collect without any grace, until a file is there."""
+    removed = 0
     while not until.exists():
-        upkeep.collect(store, grace=0)
+        removed += upkeep.collect(store, grace=0).count("blob")
+    sys.stdout.write(f"{removed}\n")
 
 
 def fill_and_collect(store: Store, rounds: int) -> None:
@@ -38,7 +40,8 @@ def fill_and_collect(store: Store, rounds: int) -> None:
         put(store, n, large(n), claim=f"claim {n}")
         put(store, n, large(n + 1))
         upkeep.collect(store, max_size=200_000, grace=0)
-        print(n, flush=True)
+        sys.stdout.write(f"{n}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
