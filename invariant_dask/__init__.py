@@ -24,14 +24,16 @@ if TYPE_CHECKING:
     from invariant_dask.plan.plan import Decision, Plan
     from invariant_dask.session import Compiled, Run, compile  # noqa: A004
     from invariant_dask.store.disk import DiskStore
+    from invariant_dask.store.file_artifacts import FileArtifact
     from invariant_dask.store.memory import MemoryStore
     from invariant_dask.store.null import NullStore
     from invariant_dask.store.objects import ObjectStore
     from invariant_dask.store.opening import open_store
 
 __all__ = [
-    "Cel", "Compiled", "Decision", "DiskStore", "Document", "File", "Graph", "ICacheable",
-    "MemoryStore", "Node", "NullStore", "ObjectStore", "OpRegistry", "Plan", "Ref", "Run", "Secret",
+    "Cel", "Compiled", "Decision", "DiskStore", "Document", "File", "FileArtifact", "Graph",
+    "ICacheable", "MemoryStore", "Node", "NullStore", "ObjectStore", "OpRegistry", "Plan", "Ref",
+    "Run", "Secret",
     "SubGraphNode", "SwitchNode", "__version__", "cacheable", "cel", "compile", "default_registry",
     "dump_graph", "load_document", "load_graph", "op", "open_store", "ref",
 ]  # fmt: skip
@@ -47,6 +49,7 @@ _HOMES = {
     "plan.plan": ("Decision", "Plan"),
     "session": ("Compiled", "Run", "compile"),
     "store.disk": ("DiskStore",),
+    "store.file_artifacts": ("FileArtifact",),
     "store.memory": ("MemoryStore",),
     "store.null": ("NullStore",),
     "store.objects": ("ObjectStore",),

@@ -30,9 +30,10 @@ from invariant_dask.errors import (
     InvariantError,
     NotCacheableError,
 )
+from invariant_dask.store.about import About
 from invariant_dask.store.backend import StoreStats
 from invariant_dask.store.base import Store, StoreRef, register_live
-from invariant_dask.store.record import About, EntryRow, Found, PlannedEntry, Record, parse_entry
+from invariant_dask.store.record import EntryRow, Found, PlannedEntry, Record, parse_entry
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -337,6 +338,7 @@ class StoreContract(StoreBasics):
             record = store.put(sample_manifest(), value)
             self.delete_blob(store, record.parts[0][0])
             assert not store.exists(record.resolved)
+            assert store.why(record.resolved).startswith("lost: ")
             _raises(ArtifactNotFoundError, store.get, record.resolved)
             _raises(ArtifactLostError, store.fetch, record)
             store.put(sample_manifest(), value)
@@ -361,6 +363,8 @@ class StoreContract(StoreBasics):
         self.damage_entry(store, planned)
         assert store.lookup([planned, record.resolved]).keys() == {record.resolved}
         assert store.stats.quarantined == 1
+        assert store.why(planned).startswith("damaged: ")
+        assert store.why(record.resolved) == ""
         self.damage_entry(store, record.resolved)
         assert not store.exists(record.resolved)
         assert store.stats.quarantined == 2
@@ -512,7 +516,7 @@ class CountingStore(Store):
     kind = "counting"
 
     def __init__(self, inner: Store) -> None:
-        super().__init__()
+        super().__init__(inner.terms)
         self.inner = inner
         self.lookups: list[tuple[bytes, ...]] = []
         """The digests of each look-up."""
@@ -579,10 +583,11 @@ class CountingStore(Store):
         planned: PlannedDigest | None = None,
         inputs: Sequence[tuple[PlannedDigest, ArtifactHash]] = (),
         resolved: ResolvedDigest | None = None,
+        vouched: bool = True,
     ) -> Record:
         record = self.inner.publish(
             encoded, manifest, kind=kind, about=about,
-            planned=planned, inputs=inputs, resolved=resolved,
+            planned=planned, inputs=inputs, resolved=resolved, vouched=vouched,
         )  # fmt: skip
         self.published.append(record.resolved)
         return record
@@ -593,9 +598,17 @@ class CountingStore(Store):
         record: Record,
         inputs: Sequence[tuple[PlannedDigest, ArtifactHash]],
         writer: str = "",
+        *,
+        vouched: bool = True,
     ) -> None:
         self.claimed.append(planned)
-        self.inner.claim(planned, record, inputs, writer)
+        self.inner.claim(planned, record, inputs, writer, vouched=vouched)
+
+    def why(self, digest: bytes | str) -> str:
+        return self.inner.why(digest)
+
+    def note_loss(self, digest: bytes, reason: str) -> None:
+        self.inner.note_loss(digest, reason)
 
     def fetch(self, record: Record) -> tuple[bytes, dict[BlobId, Buffer]]:
         self.fetched.append(record.resolved)

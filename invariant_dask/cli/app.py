@@ -16,6 +16,7 @@ import click
 from invariant_dask._version import __version__
 from invariant_dask.cli.documents import dump, validate
 from invariant_dask.cli.inputs import Asked, Input, read_input, takes_a_graph
+from invariant_dask.cli.keys import keygen, trusted_keys
 from invariant_dask.cli.ops import ops
 from invariant_dask.cli.outputs import Target
 from invariant_dask.cli.store import store as store_commands
@@ -91,6 +92,8 @@ app.add_command(validate)
 app.add_command(dump)
 app.add_command(ops)
 app.add_command(store_commands)
+app.add_command(keygen)
+app.add_command(trusted_keys)
 
 
 @app.command()

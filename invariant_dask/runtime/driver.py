@@ -26,7 +26,7 @@ from invariant_dask.plan.drift import find_drift
 from invariant_dask.plan.plan import Decision, Plan
 from invariant_dask.plan.program import Program
 from invariant_dask.runtime import code, graph, planner
-from invariant_dask.runtime.handle import Handle, Outcome, decode_artifact
+from invariant_dask.runtime.handle import Handle, Outcome
 from invariant_dask.runtime.known import Known
 from invariant_dask.runtime.produce import RunInfo
 from invariant_dask.runtime.run import Run
@@ -47,6 +47,11 @@ Progress = Callable[[Plan, str, Outcome], None]
 """Called with the plan, a planned digest in hex and an outcome whenever a task has finished."""
 
 
+def sealed_value(handle: Handle) -> Any:
+    """Return the value of an artifact, which refuses to change."""
+    return handle.value(sealed=True)
+
+
 class Driver:
     """Follows one run.
 
@@ -60,16 +65,29 @@ class Driver:
         Steps to run whatever is stored.
     progress
         Told of each finished task; None if nobody wants to know, which is cheaper.
+    read
+        What to make of the artifact of an output; it may find it lost.
+    info
+        What tasks share, if somebody else asked for this.
     """
 
     def __init__(
-        self, store: Store, run: Run, forced: frozenset[int], progress: Progress | None
+        self,
+        store: Store,
+        run: Run,
+        forced: frozenset[int],
+        progress: Progress | None,
+        read: Callable[[Handle], Any] = sealed_value,
+        info: RunInfo | None = None,
     ) -> None:
         self.store = store
         self.run = run
         self.program = run.program
         self.forced = forced
         self.progress = progress
+        self.read = read
+        self.info = info
+        self.writer = writer() if info is None else info.writer
         self.void: set[int] = set()
         self.lost: set[bytes] = set()
         self.handles: dict[int, Handle] = {}
@@ -101,8 +119,8 @@ class Driver:
         if self.progress is not None:
             planner.add_causes(plan, self.store)
         if not self.run.plans:
-            _report_drift(plan)
-        planner.claim_resolved(plan, self.store, writer())
+            _report_drift(plan, self.writer)
+        planner.claim_resolved(plan, self.store, self.writer)
         if plan.run:
             # What is only read here is read at once.
             self.root.hold(plan.found[index] for index in plan.reused)
@@ -166,7 +184,9 @@ class Driver:
         self.make_plan()
 
     def note_loss(self, error: ArtifactLostError) -> None:
-        self.lost.add(parse_hex(error.digest))
+        digest = parse_hex(error.digest)
+        self.lost.add(digest)
+        self.store.note_loss(digest, error.reason)
         self.losses[error.digest] += 1
         if self.losses[error.digest] >= ATTEMPTS:
             raise error
@@ -211,7 +231,7 @@ class Driver:
             keys = graph.Keys(self.program, os.urandom(16), None if keys.salt else tainted)
         running = (i for i in self.program.targets if plan.decisions[i] is Decision.RUN)
         work = graph.Work(
-            plan, keys, run_info(self.store, self.run.id),
+            plan, keys, self.info or info_of(self.store, self.run.id),
             wanted=only or list(dict.fromkeys(running)), whole=not only,
             forced=self.forced, known=known,
             reports=self.progress is not None and scheduler.reports_by_event,
@@ -266,12 +286,9 @@ class Driver:
         values: dict[str, Any] = {}
         lost: dict[str, ArtifactLostError] = {}
         for node, index in zip(self.program.outputs, self.program.targets, strict=True):
-            handle = self.handles.get(index)
+            handle = self.handles.get(index) or self.stored(index)
             try:
-                if handle is not None:
-                    values[node] = handle.value(sealed=True)
-                else:
-                    values[node] = self.stored_value(index)
+                values[node] = self.read(handle)
             except ArtifactLostError as error:
                 lost[error.digest] = error
         if not lost:
@@ -282,16 +299,16 @@ class Driver:
         self.handles = {}
         self.make_plan()
 
-    def stored_value(self, index: int) -> Any:
+    def stored(self, index: int) -> Handle:
         found = self.plan.found.get(index)
         step = self.program.steps[index]
         if found is None:
             raise InternalError(f"node {step.node!r} was neither run nor found")
-        try:
-            storage, blobs = self.store.fetch(found.record)
-        except ArtifactLostError as error:
-            raise ArtifactLostError(digest=step.planned.hex(), reason=error.reason) from error
-        return decode_artifact(storage, blobs, sealed=True)
+        record = found.record
+        return Handle(
+            step.planned, record.descriptor, record.kind, record.size,
+            Outcome("stored"), self.store.ref(), record, keeps=True,
+        )  # fmt: skip
 
 
 @contextmanager
@@ -307,17 +324,12 @@ def _own_names(program: Program) -> Iterator[None]:
         raise error.renamed(node) from error.__cause__
 
 
-def _report_drift(plan: Plan) -> None:
+def _report_drift(plan: Plan, me: str) -> None:
     """Warn of code that changed under one version; somebody else's results are an error."""
     for drift in find_drift(plan):
-        if drift.policy == "error" or drift.writer != writer():
+        if drift.policy == "error" or drift.writer != me:
             raise StaleCodeError(str(drift))
         warnings.warn(str(drift), stacklevel=6)
-
-
-def run_info(store: Store, run: str) -> RunInfo:
-    """Return what all nodes of one submission share."""
-    return RunInfo(store.ref(), run, writer(), claims.references(), store.leases)
 
 
 def writer() -> str:
@@ -327,3 +339,8 @@ def writer() -> str:
     except (KeyError, OSError):
         user = str(os.getuid())
     return f"{user}@{socket.gethostname()}"
+
+
+def info_of(store: Store, run: str) -> RunInfo:
+    """Return what all tasks of one submission share."""
+    return RunInfo(store.ref(), run, writer(), claims.references(), store.leases)

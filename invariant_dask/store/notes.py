@@ -11,15 +11,20 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from invariant_dask.core.digest import DIGEST_SIZE
-from invariant_dask.errors import ArtifactNotFoundError, SpecError, StoreUnavailableError
+from invariant_dask.errors import (
+    ArtifactNotFoundError,
+    IntegrityError,
+    SpecError,
+    StoreUnavailableError,
+)
 from invariant_dask.store.base import Store
 from invariant_dask.store.heartbeat import HEART, Heart
 from invariant_dask.store.keeper import NOTE_LIMIT, Keeper
-from invariant_dask.store.record import Found, parse_digest
+from invariant_dask.store.record import Found, PlannedEntry, Record, parse_digest, parse_entry
 from invariant_dask.store.sizes import DAY, MINUTE
 
 EXPIRES = 10 * MINUTE
@@ -45,6 +50,17 @@ def keeper_of(store: Store) -> Keeper:
         msg = f"{store.url} is no store in a folder or bucket: there is nothing to look after"
         raise SpecError(msg)
     return keeper
+
+
+def sound_entries(store: Store, rows: Mapping[bytes, bytes]) -> dict[bytes, Record | PlannedEntry]:
+    """Return the entries that are undamaged, whoever is trusted; the others are set aside."""
+    entries = {}
+    for digest, data in rows.items():
+        try:
+            entries[digest] = parse_entry(digest, data)
+        except IntegrityError as error:
+            store._set_entry_aside(digest, data, error)  # noqa: SLF001
+    return entries
 
 
 class Pin(NamedTuple):

@@ -16,8 +16,9 @@ import secrets
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,17 +38,15 @@ from invariant_dask.store.objects_client import AT_ONCE, BUDGET, ObjectClient
 from invariant_dask.store.objects_keeper import ObjectKeeper
 from invariant_dask.store.objects_uploads import SMALL, Uploads
 from invariant_dask.store.objects_urls import connect, locate
-from invariant_dask.store.objects_wire import PART
-from invariant_dask.store.record import EntryRow, parse_entry
+from invariant_dask.store.objects_wire import PART, ObjectInfo, Wire
+from invariant_dask.store.record import ENTRY_LIMIT, EntryRow, parse_entry
 from invariant_dask.store.spool import Spool, map_file
+from invariant_dask.store.trust import DEFAULT_TERMS, Terms
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 logger = logging.getLogger("invariant_dask.store")
-
-ENTRY_LIMIT = 64 << 20
-"""No entry is longer; what is, is refused unread."""
 
 _SAMPLE = 512
 _SHARD_SAMPLE = 5000
@@ -72,6 +71,8 @@ class ObjectStore(Store):
         How many requests are on their way at a time.
     leases
         Whether runs take turns with those of other clusters at making the same artifact.
+    terms
+        Whose entries are taken, and how large artifacts may be.
     options
         Credentials, endpoint and the like, as s3fs, gcsfs and adlfs name them: `key`, `secret`,
         `endpoint_url`, `token`, `account_name`, ... By default what the environment says. They
@@ -97,17 +98,16 @@ class ObjectStore(Store):
         timeout: float = BUDGET,
         concurrency: int = AT_ONCE,
         leases: bool = False,
+        terms: Terms = DEFAULT_TERMS,
         **options: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(terms)
         self.leases = leases
         self._location = locate(url, client, options)
         settings = {
-            "client": client,
-            "timeout": timeout,
-            "concurrency": concurrency,
+            "client": client, "timeout": timeout, "concurrency": concurrency,
             "leases": leases or None,
-        }
+        }  # fmt: skip
         self._options: dict[str, Any] = {
             **{name: value for name, value in settings.items() if value is not None},
             **options,
@@ -118,17 +118,18 @@ class ObjectStore(Store):
         )  # fmt: skip
         self._uploads = Uploads(self._start_upload, self.place)
         folder = Path(self._location.prefix) if self._location.scheme == "file" else None
-        self._keeper = ObjectKeeper(self._client, self._uploads.flush, ENTRY_LIMIT, folder)
+        self._keeper = ObjectKeeper(self._client, self._uploads.flush, folder)
         self._own_token = secrets.token_hex(16)
         self._lock = threading.Lock()
         self._token_shown = False
+        self._aside: dict[str, str] = {}
         # A worker's is: the client that sent it here looked, and wrote a token.
         self._claimed = True
 
     @property
-    def key(self) -> str:
+    def key(self) -> Hashable:
         """What tells this object from others of the process, options included."""
-        return repr((self.place, self._location.client, sorted(self._options.items())))
+        return self.place, self._location.client, repr(sorted(self._options.items())), self.terms
 
     @property
     def url(self) -> str:
@@ -199,7 +200,7 @@ class ObjectStore(Store):
 
     def ref(self) -> StoreRef:
         ref = super().ref()
-        return StoreRef(ref.kind, ref.url, ref.token, self, options=self._options)
+        return replace(ref, options=self._options)
 
     def sees_token(self, token: str) -> bool:
         """Return whether a client wrote a token here."""
@@ -303,9 +304,7 @@ class ObjectStore(Store):
         """Send large blobs again that a collector took away before their record was there."""
         for blob, data in blobs.items():
             view, name = memoryview(data).cast("B"), names.blob_name(blob)
-            if len(view) > SMALL and not await self._client.attempt(
-                name, lambda w, n=name: w.head(n)
-            ):
+            if len(view) > SMALL and not await self._client.attempt(name, partial(_head, name)):
                 await self._client.put_one(name, view)
 
     def _delete_entries(self, digests: Sequence[bytes]) -> int:
@@ -430,13 +429,24 @@ class ObjectStore(Store):
             return
         if data is not None and self._client.get(name, ENTRY_LIMIT + 1) != data:
             return  # it was replaced, or only damaged on its way here
-        self._client.copy(name, f"quarantine/{time.time_ns()}-{kept}")
+        aside = f"quarantine/{time.time_ns()}-{kept}"
+        self._client.copy(name, aside)
+        self._aside[kept] = aside
         self._client.delete_if(seen)
+
+    def _keep_report(self, name: bytes, what: str, report: Mapping[str, str]) -> None:
+        aside = self._aside.pop(f"{name.hex()}.{what}", None)
+        if aside is not None:  # else it was replaced by a good one meanwhile
+            self._client.put(f"{aside}.json", json.dumps(report, indent=1).encode())
 
     # --- upkeep ---
 
     def keeper(self) -> ObjectKeeper:
         return self._keeper
+
+
+async def _head(name: str, wire: Wire) -> ObjectInfo | None:
+    return await wire.head(name)
 
 
 def _marks(rows: Sequence[EntryRow]) -> Iterator[str]:
@@ -475,7 +485,7 @@ def _check_version(place: str, data: bytes) -> None:
 # --- opening from a reference --------------------------------------------------------------------
 
 # The stores of this process that were opened from references; they stay open between tasks.
-_opened: dict[str, ObjectStore] = {}
+_opened: dict[Hashable, ObjectStore] = {}
 _opened_lock = threading.Lock()
 
 
@@ -495,7 +505,7 @@ def open_reference(ref: StoreRef) -> Store:
     StoreNotSharedError
         If it does not.
     """
-    store = ObjectStore(ref.url, **ref.options)
+    store = ObjectStore(ref.url, terms=ref.terms, **ref.options)
     if store.is_process_local:
         msg = f"{ref.url} is in the memory of the process that made it; use a store that is shared"
         raise StoreNotSharedError(msg)

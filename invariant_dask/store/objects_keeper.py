@@ -17,7 +17,7 @@ from invariant_dask.store import objects_names as names
 from invariant_dask.store.keeper import NOTE_LIMIT, Keeper, Note, SeenBlob, SeenEntry
 from invariant_dask.store.objects_client import ObjectClient
 from invariant_dask.store.objects_wire import ObjectInfo
-from invariant_dask.store.record import Record, parse_entry
+from invariant_dask.store.record import ENTRY_LIMIT, Record, parse_entry
 from invariant_dask.store.sizes import DAY, HOUR, SECOND
 
 _SHARDS = 16
@@ -40,8 +40,6 @@ class ObjectKeeper(Keeper):
         Makes the requests.
     flush
         Waits until what this process writes has arrived.
-    entry_limit
-        No entry is longer.
     folder
         Where the objects are files, if they are.
     """
@@ -54,12 +52,10 @@ class ObjectKeeper(Keeper):
         self,
         client: ObjectClient,
         flush: Callable[[], None],
-        entry_limit: int,
         folder: Path | None = None,
     ) -> None:
         self._client = client
         self._flush = flush
-        self._entry_limit = entry_limit
         self._folder = folder
         self.clock: Callable[[], int] = lambda: int(client.server_time() * SECOND)
 
@@ -81,7 +77,7 @@ class ObjectKeeper(Keeper):
         """Yield what some entries are; what does not arrive whole is read again."""
         todo = {info.name: info for info in infos}
         for attempt in range(_READS):
-            data = self._client.get_many(todo, self._entry_limit + 1)
+            data = self._client.get_many(todo, ENTRY_LIMIT + 1)
             unread = {}
             for name, info in todo.items():
                 if name not in data:

@@ -8,7 +8,8 @@
                               `age` makes the newest come first; `record` and `claim` are digests
                               in hexadecimal, of which one may be missing
     quarantine/<time>-<hex>.entry, .blob
-                              what was damaged, for a look
+                              what was damaged, for a look, each with a report (JSON)
+    namespaces/<name>/        a store of its own, with this layout
     tokens/<hex>              written by a client; a worker that sees it sees the same place
     pins/, roots/, leases/    of upkeep
 

@@ -78,7 +78,7 @@ def locate(url: str, client: str | None, options: Mapping[str, Any]) -> Location
             msg = f"{url!r} is no folder of this machine: write file:///folder, without options"
             raise SpecError(msg)
         return Location(scheme, "", str(path), "files", {})
-    bucket, prefix = parts.netloc, url.partition("://")[2].partition("/")[2].strip("/")
+    bucket, prefix = parts.netloc, url.partition("://")[2].partition("/")[2].rstrip("/")
     if not bucket or not (prefix == "" or all(prefix.split("/"))):
         msg = f"{url!r} names no bucket and prefix, as {scheme}://bucket/prefix does"
         raise SpecError(msg)

@@ -12,7 +12,7 @@ from invariant_dask.errors import ArtifactNotFoundError, SpecError
 from invariant_dask.store.base import Store
 from invariant_dask.store.budget import Budget, read_budget
 from invariant_dask.store.keeper import SeenEntry
-from invariant_dask.store.notes import keeper_of, pins_of, read_roots
+from invariant_dask.store.notes import keeper_of, pins_of, read_roots, sound_entries
 from invariant_dask.store.record import PlannedEntry, Record, names_digest, parse_digest
 
 
@@ -139,11 +139,11 @@ def show(store: Store, digest: bytes | str) -> Shown:
     """
     raw = complete(store, digest)
     keeper = keeper_of(store)
-    entries = store._parse(store._read_entries([raw]))  # noqa: SLF001
+    entries = sound_entries(store, store._read_entries([raw]))  # noqa: SLF001
     asked = entries.get(raw)
     planned = asked if isinstance(asked, PlannedEntry) else None
     if planned is not None and planned.resolved not in entries:
-        entries |= store._parse(store._read_entries([planned.resolved]))  # noqa: SLF001
+        entries |= sound_entries(store, store._read_entries([planned.resolved]))  # noqa: SLF001
     record = entries.get(planned.resolved) if planned is not None else asked
     if not isinstance(record, Record):
         raise ArtifactNotFoundError(digest=raw.hex(), store=store.url)

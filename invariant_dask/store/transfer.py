@@ -15,7 +15,7 @@ from invariant_dask.errors import (
 )
 from invariant_dask.store.base import Store
 from invariant_dask.store.keeper import SeenEntry
-from invariant_dask.store.notes import keeper_of
+from invariant_dask.store.notes import keeper_of, sound_entries
 from invariant_dask.store.record import EntryRow, PlannedEntry, Record, parse_digest
 from invariant_dask.store.sizes import size_text
 
@@ -145,7 +145,7 @@ class _Mover:
         rows = self.source._read_entries(batch)  # noqa: SLF001
         there = self.target._read_entries(batch)  # noqa: SLF001
         small: list[EntryRow] = []
-        entries = self.source._parse({d: rows[d] for d in batch if d in rows})  # noqa: SLF001
+        entries = sound_entries(self.source, {d: rows[d] for d in batch if d in rows})
         for digest in batch:
             entry = entries.get(digest)
             if entry is None:

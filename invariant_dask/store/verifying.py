@@ -11,7 +11,7 @@ from invariant_dask.core.digest import BlobId
 from invariant_dask.errors import ArtifactLostError, UnknownTypeError
 from invariant_dask.store.base import Store
 from invariant_dask.store.keeper import SeenEntry
-from invariant_dask.store.notes import keeper_of
+from invariant_dask.store.notes import keeper_of, sound_entries
 from invariant_dask.store.record import Record
 from invariant_dask.store.sizes import size_text
 
@@ -131,7 +131,7 @@ class _Verifier:
         # All that is asked for by digest, without what it points to.
         rows = self.store._read_entries(list(ops))  # noqa: SLF001
         rows = {digest: data for digest, data in rows.items() if digest in ops}
-        sound = self.store._parse(rows)  # noqa: SLF001  sets aside what is damaged
+        sound = sound_entries(self.store, rows)
         for digest in rows.keys() - sound.keys():
             self.add("entry", digest, ops[digest], "its bytes are damaged")
         for digest, entry in sound.items():
