@@ -49,6 +49,7 @@ class DiskKeeper(Keeper):
 
     grace = HOUR
     blob_grace = 0
+    notes_use = True
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class DiskKeeper(Keeper):
     ) -> None:
         self._root = root
         self._blobs = root / "blobs"
+        self._tmp = root / "tmp"
         self._index = index
         self._flush = flush
         self.clock = clock
@@ -175,32 +177,39 @@ class DiskKeeper(Keeper):
         return Note(name, data, found.st_mtime_ns, (found.st_ino, found.st_mtime_ns))
 
     def write_note(self, folder: str, name: str, data: bytes) -> None:
-        self._put(folder, name, data, lambda partial, path: partial.replace(path))
+        self._put(folder, name, data, os.replace)
 
     def create_note(self, folder: str, name: str, data: bytes) -> bool:
         try:
-            self._put(folder, name, data, lambda partial, path: path.hardlink_to(partial))
+            self._put(folder, name, data, _link)
         except FileExistsError:
             return False
         return True
 
     def _put(
-        self, folder: str, name: str, data: bytes, publish: Callable[[Path, Path], object]
+        self, folder: str, name: str, data: bytes, publish: Callable[[str, str], object]
     ) -> None:
-        partial, path = self._root / "tmp" / secrets.token_hex(16), self._root / folder / name
+        partial = os.path.join(self._tmp, secrets.token_hex(16))  # noqa: PTH118  runs wait for it
+        path = os.path.join(self._root, folder, name)  # noqa: PTH118
         now = self.now()
         with _reading(self._root):
             try:
-                partial.write_bytes(data)
+                with open(partial, "xb", buffering=0) as file:  # noqa: PTH123
+                    file.write(data)
                 # The clock of the file system ticks more slowly than the one of the index.
                 os.utime(partial, ns=(now, now))
                 try:
                     publish(partial, path)
                 except FileNotFoundError:
-                    path.parent.mkdir(exist_ok=True)
+                    Path(path).parent.mkdir(exist_ok=True)
                     publish(partial, path)
-            finally:
-                partial.unlink(missing_ok=True)
+            except BaseException:
+                Path(partial).unlink(missing_ok=True)
+                raise
+
+    def drop_note(self, folder: str, name: str) -> None:
+        with _reading(self._root), contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(self._root, folder, name))  # noqa: PTH108, PTH118
 
     def remove_note(self, folder: str, note: Note) -> bool:
         now = self.read_note(folder, note.name)
@@ -209,6 +218,11 @@ class DiskKeeper(Keeper):
         with _reading(self._root):
             (self._root / folder / note.name).unlink(missing_ok=True)
         return True
+
+
+def _link(partial: str, path: str) -> None:
+    os.link(partial, path)
+    os.unlink(partial)  # noqa: PTH108
 
 
 def _forget_references(sql: sqlite3.Connection, stale: Sequence[tuple[bytes, bytes]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 
 from invariant_dask.errors import StoreError
@@ -30,14 +31,14 @@ class Heart:
 
     def after_fork(self) -> None:
         """Forget what belongs to the parent process."""
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._beats: dict[int, Callable[[], None]] = {}
         self._number = 0
         self._runs = False
 
     def add(self, beat: Callable[[], None]) -> int:
         """Call a function from now on; returns what `remove` takes."""
-        with self._changed:
+        with self._lock:
             self._number += 1
             self._beats[self._number] = beat
             if not self._runs:
@@ -47,13 +48,12 @@ class Heart:
 
     def remove(self, number: int) -> None:
         """Call a function no more; a call that has begun may still end."""
-        with self._changed:
+        with self._lock:
             self._beats.pop(number, None)
-            self._changed.notify_all()
 
     def beat(self) -> None:
         """Call all functions now."""
-        with self._changed:
+        with self._lock:
             beats = list(self._beats.values())
         for beat in beats:
             try:
@@ -64,8 +64,9 @@ class Heart:
 
     def _run(self) -> None:
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: not self._beats, self._every)
+            time.sleep(self._every)
+            with self._lock:
+                # Kept for a while: who runs often must not start a thread as often.
                 if not self._beats:
                     self._runs = False
                     return

@@ -69,6 +69,9 @@ class Keeper(ABC):
     grace: ClassVar[int]
     """How long what nobody seems to need is spared, if nobody says otherwise."""
 
+    notes_use: ClassVar[bool] = False
+    """Whether it is noted when an entry was last asked for."""
+
     blob_grace: ClassVar[int]
     """How long a blob is spared at least: writers rely on finding those that are younger."""
 
@@ -133,6 +136,10 @@ class Keeper(ABC):
     @abstractmethod
     def create_note(self, folder: str, name: str, data: bytes) -> bool:
         """Write a note that must not be there; False if another one is."""
+
+    @abstractmethod
+    def drop_note(self, folder: str, name: str) -> None:
+        """Remove a note that nobody else writes."""
 
     @abstractmethod
     def remove_note(self, folder: str, note: Note) -> bool:

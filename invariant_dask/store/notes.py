@@ -171,9 +171,17 @@ class Root:
 
     def release(self) -> None:
         """Renew it no more: the run is over, or what it relied on is used up."""
-        if self._number:
-            self._heart.remove(self._number)
-            self._number = 0
+        if not self._number:
+            return
+        self._heart.remove(self._number)
+        self._number = 0
+        keeper = self._store.keeper()
+        if keeper is None or not keeper.notes_use:
+            return  # it goes on telling when all this was used
+        try:
+            keeper.drop_note(_ROOTS, self._run)
+        except StoreUnavailableError as error:
+            logger.info("%s: a run that is over is still noted: %s", self._store.url, error)
 
 
 class Roots(NamedTuple):

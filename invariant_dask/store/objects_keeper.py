@@ -163,6 +163,9 @@ class ObjectKeeper(Keeper):
     def create_note(self, folder: str, name: str, data: bytes) -> bool:
         return self._client.create(_path(folder, name), data)
 
+    def drop_note(self, folder: str, name: str) -> None:
+        self._client.delete_many([_path(folder, name)])
+
     def remove_note(self, folder: str, note: Note) -> bool:
         assert isinstance(note.mark, ObjectInfo), folder
         return self._client.delete_if(note.mark)

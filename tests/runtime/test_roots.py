@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import pytest
 from store.places import put_forward
 
-from invariant_dask import DiskStore, Graph, MemoryStore, OpRegistry, compile, open_store, ref
+from invariant_dask import DiskStore, Graph, OpRegistry, compile, open_store, ref
 from invariant_dask.store import upkeep
 from invariant_dask.store.heartbeat import HEART
 from invariant_dask.store.notes import read_roots
@@ -76,6 +75,7 @@ def test_run_that_is_over_or_failed_holds_nothing(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="here:last"):
         compile(chain(), store=store, registry=registry).compute(scheduler="sync")
     assert not HEART._beats
+    assert store.keeper().notes("roots") == []
     put_forward(store, WEEK)
     assert upkeep.collect(store, max_age=0).count("record") == 1
 
@@ -110,10 +110,3 @@ def test_budget_that_cannot_be_read_fails_no_run(tmp_path: Path, caplog) -> None
     g.add("n", "stdlib:add", a=1, b=2)
     assert compile(g, store=store).compute(scheduler="sync") == 3
     assert "gc --set" in caplog.text
-
-
-def test_heart_has_no_thread_while_nothing_beats(tmp_path: Path) -> None:
-    upkeep.Root(MemoryStore(), "run").hold([])
-    assert "invariant-dask-heart" not in {
-        thread.name for thread in threading.enumerate() if HEART._beats
-    }

@@ -169,13 +169,12 @@ def test_what_is_not_there_cannot_be_pinned(store: Store) -> None:
 
 def test_what_a_run_relies_on_stays_while_it_lives(store: Store) -> None:
     record = put(store, 1, claim="one")
-    root = hold(store, "run", record)
+    hold(store, "run", record)
     put_forward(store, EXPIRES / SECOND - 60)
     assert upkeep.collect(store, max_age=0, grace=0).kept == {"in use by a run": 1}
     assert store.exists(sample_planned("one"))
-    root.release()
     put_forward(store, EXPIRES / SECOND + 60)
-    # The run was killed: nobody renewed it.
+    # The run was killed: nobody renews it.
     assert upkeep.collect(store, max_age=0, grace=0).count("record") == 1
 
 
@@ -198,7 +197,7 @@ def test_root_that_comes_while_a_collector_works_is_seen(store: Store, monkeypat
 
     def listed():
         yield from entries()
-        hold(store, "late", record).release()
+        hold(store, "late", record)
         put_forward(store, 0)
 
     monkeypatch.setattr(keeper, "entries", listed)
@@ -375,7 +374,7 @@ def test_collector_never_takes_what_is_pinned_in_use_young_or_named(
         ]
         for n in pinned:
             upkeep.pin(store, records[n].resolved if n % 2 else sample_planned(f"claim {n}"))
-        hold(store, "run", *(records[n] for n in sorted(rooted))).release()
+        hold(store, "run", *(records[n] for n in sorted(rooted)))
         now = store.keeper().now()
         entries = store.keeper().entries
         ages = {records[n].resolved: 30 * 24 * 3600 * SECOND for n in old}
