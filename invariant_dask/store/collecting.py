@@ -175,7 +175,7 @@ def keep_budget(store: Store) -> Report | None:
     hours, by whoever comes first.
     """
     keeper = store.keeper()
-    if keeper is None:
+    if keeper is None or keeper.is_read_only:
         return None
     budget = read_budget(keeper)
     if not is_due(keeper, budget):

@@ -142,7 +142,9 @@ class DiskStore(Store):
         self._spool = Spool(self._tmp)
         self._index = Index(self._root / "index.sqlite", read_only=not writable)
         self._file = self._file_now() if writable else None
-        self._keeper = DiskKeeper(self._root, lambda: self._index, self._group.flush)
+        self._keeper = DiskKeeper(
+            self._root, lambda: self._index, self._group.flush, is_read_only=not writable
+        )
         self._own_token = secrets.token_hex(16)
         self._token_shown = 0.0
 
@@ -277,8 +279,8 @@ class DiskStore(Store):
         limits = self._own_limit, read_budget(self._keeper).max_size
         return min((limit for limit in limits if limit is not None), default=None)
 
-    def keeper(self) -> DiskKeeper | None:
-        return self._keeper if self._file is not None else None
+    def keeper(self) -> DiskKeeper:
+        return self._keeper
 
     # --- blobs ---
 

@@ -12,6 +12,7 @@ import os
 import secrets
 import sqlite3
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -23,9 +24,8 @@ from invariant_dask.store.sizes import DAY, HOUR
 
 _CHUNK = 2000
 _ENTRIES = """
-SELECT rowid, digest, size, op, target, created, used,
-       (SELECT group_concat(hex(blob)) FROM refs WHERE refs.digest = entries.digest)
-FROM entries WHERE rowid > ? ORDER BY rowid LIMIT ?"""
+SELECT rowid, digest, size, op, target, created, used FROM entries
+WHERE rowid > ? ORDER BY rowid LIMIT ?"""
 # What a record that was replaced named, and the one that is there now does not.
 _STALE = """
 SELECT digest, blob FROM refs WHERE NOT EXISTS (
@@ -43,6 +43,8 @@ class DiskKeeper(Keeper):
         Returns its index, which may be opened anew.
     flush
         Commits what this process has not committed yet.
+    is_read_only
+        Whether the folder cannot be written.
     clock
         Nanoseconds since 1970; everything in the folder was written by this machine's clock.
     """
@@ -56,6 +58,8 @@ class DiskKeeper(Keeper):
         root: Path,
         index: Callable[[], Index],
         flush: Callable[[], None],
+        *,
+        is_read_only: bool = False,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._root = root
@@ -63,6 +67,7 @@ class DiskKeeper(Keeper):
         self._tmp = root / "tmp"
         self._index = index
         self._flush = flush
+        self.is_read_only = is_read_only
         self.clock = clock
 
     def now(self) -> int:
@@ -77,16 +82,17 @@ class DiskKeeper(Keeper):
         self._flush()
         index = self._index()
         stale = index.select(_STALE)
-        if stale:
+        if stale and not self.is_read_only:
             index.transact(lambda sql: _forget_references(sql, stale))
+        named: defaultdict[bytes, list[BlobId]] = defaultdict(list)
+        for digest, blob in index.select("SELECT digest, blob FROM refs"):
+            named[digest].append(BlobId(blob))
         last = 0
         while rows := index.select(_ENTRIES, (last, _CHUNK)):
-            for last, digest, size, op, target, created, used, blobs in rows:
-                named = [] if blobs is None else blobs.split(",")
-                yield SeenEntry(
-                    digest, size, op, target, created, used,
-                    tuple(BlobId(bytes.fromhex(blob)) for blob in named), mark=(last, used),
-                )  # fmt: skip
+            for last, digest, size, op, target, created, used in rows:
+                blobs = tuple(named.get(digest, ()))
+                mark = last, used
+                yield SeenEntry(digest, size, op, target, created, used, blobs, mark=mark)
 
     def blobs(self) -> Iterator[SeenBlob]:
         listed = self._index().select("SELECT blob, size, written FROM blobs")

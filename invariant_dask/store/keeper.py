@@ -75,6 +75,9 @@ class Keeper(ABC):
     blob_grace: ClassVar[int]
     """How long a blob is spared at least: writers rely on finding those that are younger."""
 
+    is_read_only = False
+    """Whether nothing can be written here: then nobody says what he relies on, or collects."""
+
     @abstractmethod
     def now(self) -> int:
         """Return the time by the clock of the place."""

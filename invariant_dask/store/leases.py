@@ -89,7 +89,7 @@ class Lease:
     def wait(self) -> bool:
         """Wait for our turn; return whether the artifact is there by then, made by another."""
         keeper = self._store.keeper()
-        if keeper is None:
+        if keeper is None or keeper.is_read_only:
             return False
         try:
             return self._wait(keeper)

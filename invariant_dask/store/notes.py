@@ -148,7 +148,7 @@ class Root:
         """Protect stored artifacts, beside those that are protected already."""
         digests = {bytes(each.record.resolved) for each in found}
         keeper = self._store.keeper()
-        if keeper is None or digests <= self._held:
+        if keeper is None or keeper.is_read_only or digests <= self._held:
             return
         if len(digests | self._held) > _MOST:
             logger.warning("a run relies on too many artifacts to name; they may be collected")

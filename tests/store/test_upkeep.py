@@ -14,7 +14,12 @@ from store.places import PLACES, large, put, put_forward
 
 from invariant_dask import DiskStore, MemoryStore
 from invariant_dask.core.digest import BlobId
-from invariant_dask.errors import ArtifactNotFoundError, SpecError, StoreLayoutError
+from invariant_dask.errors import (
+    ArtifactNotFoundError,
+    SpecError,
+    StoreLayoutError,
+    StoreUnavailableError,
+)
 from invariant_dask.store import Store, upkeep
 from invariant_dask.store.heartbeat import Heart
 from invariant_dask.store.notes import EXPIRES
@@ -323,6 +328,24 @@ def test_budget_that_makes_no_sense_is_refused_with_the_cure(text, tmp_path: Pat
 def test_store_in_memory_has_nothing_to_look_after() -> None:
     with pytest.raises(SpecError, match="nothing to look after"):
         upkeep.collect(MemoryStore())
+
+
+def test_store_that_cannot_be_written_is_looked_at_and_left_as_it_is(
+    tmp_path: Path, monkeypatch
+) -> None:
+    record = put(DiskStore(tmp_path / "s"), 1, claim="one")
+    put(DiskStore(tmp_path / "s"), 1, large(2))
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    store = DiskStore(tmp_path / "s")
+    assert upkeep.overview(store).records == 1
+    assert upkeep.verify(store).is_sound
+    assert upkeep.show(store, record.resolved).record.size > 40_000
+    assert upkeep.keep_budget(store) is None
+    hold(store, "run", record)
+    assert store.keeper().notes("roots") == []
+    put_forward(store, WEEK)
+    with pytest.raises(StoreUnavailableError):
+        upkeep.collect(store, max_age=0)
 
 
 @pytest.mark.parametrize(
