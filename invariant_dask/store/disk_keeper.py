@@ -79,7 +79,6 @@ class DiskKeeper(Keeper):
     # --- entries and blobs ---
 
     def entries(self) -> Iterator[SeenEntry]:
-        self._flush()
         index = self._index()
         stale = index.select(_STALE)
         if stale and not self.is_read_only:

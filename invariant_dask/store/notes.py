@@ -38,7 +38,7 @@ logger = logging.getLogger("invariant_dask.store")
 
 
 def keeper_of(store: Store) -> Keeper:
-    """Return who looks after a store.
+    """Return who looks after a store, all of which is written by now.
 
     Raises
     ------
@@ -49,6 +49,8 @@ def keeper_of(store: Store) -> Keeper:
     if keeper is None:
         msg = f"{store.url} is no store in a folder or bucket: there is nothing to look after"
         raise SpecError(msg)
+    # What this process has published is seen; not where a writer makes room, as it writes just now.
+    keeper.settle()
     return keeper
 
 

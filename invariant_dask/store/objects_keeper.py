@@ -68,7 +68,6 @@ class ObjectKeeper(Keeper):
     # --- entries and blobs ---
 
     def entries(self) -> Iterator[SeenEntry]:
-        self._flush()
         for infos in self._scan("entries"):
             for at in range(0, len(infos), _AT_ONCE):
                 yield from self._read(infos[at : at + _AT_ONCE])
@@ -90,7 +89,6 @@ class ObjectKeeper(Keeper):
             todo = unread
 
     def blobs(self) -> Iterator[SeenBlob]:
-        self._flush()
         for infos in self._scan("blobs"):
             for info in infos:
                 digest = names.digest_of(info.name)
@@ -119,7 +117,6 @@ class ObjectKeeper(Keeper):
         return self._remove({blob.mark: blob for blob in seen})
 
     def _remove(self, seen: dict[object, _Seen]) -> list[_Seen]:
-        self._flush()
         infos = [mark for mark in seen if isinstance(mark, ObjectInfo)]
         return [seen[info] for info in self._client.delete_many_if(infos)]
 
