@@ -45,12 +45,13 @@ FILES = {
     ],
     "store": [
         "compression", "file_artifacts", "codec_arrow", "codec_pandas", "codec_images", "codecs",
-        "about", "record", "backend", "keys", "trust", "misses", "reading", "base", "memory",
-        "null", "grouping", "connections", "index", "eviction", "spool", "disk",
+        "about", "record", "sizes", "keeper", "backend", "keys", "trust", "misses", "reading",
+        "base", "memory", "null", "grouping", "connections", "index", "heartbeat", "notes",
+        "budget", "collecting", "spool", "disk_keeper", "disk",
         "objects_wire", "objects_files", "objects_fsspec", "objects_obstore", "objects_urls",
         "objects_loop", "objects_client", "objects_names", "objects_reading", "objects_uploads",
-        "objects", "objects_opening",
-        "opening", "file_sources", "file_hashes", "files",
+        "objects_keeper", "objects", "objects_opening", "opening", "leases", "verifying",
+        "transfer", "overview", "upkeep", "file_sources", "file_hashes", "files",
     ],
     "ops": [
         "code_homes", "code_parts", "code_ast", "code_names", "code_source", "code_values",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from invariant_dask.core.digest import BlobId
+from invariant_dask.store.keeper import Keeper
 from invariant_dask.store.record import EntryRow
 
 if TYPE_CHECKING:
@@ -53,6 +54,9 @@ def _no_counts() -> dict[str, int]:
 
 class Backend(ABC):
     """The part of a store that differs from store to store; see `store.base.Store`."""
+
+    leases = False
+    """Whether runs take turns with those of other clusters at making the same artifact."""
 
     def __init__(self) -> None:
         self._counts = _no_counts()
@@ -158,6 +162,10 @@ class Backend(ABC):
     def not_persisted(self) -> str:
         """Say, once, what was published and could not be kept since this was last asked."""
         return ""
+
+    def keeper(self) -> Keeper | None:
+        """Return who looks after the place, or None if nothing there needs it."""
+        return None
 
     def close(self) -> None:  # noqa: B027
         """Let go of files and connections; using the store again takes them again."""

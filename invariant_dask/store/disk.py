@@ -9,6 +9,9 @@ Layout, version 3:
     tmp/                what is being written
     quarantine/         damaged entries and blobs, for a look, each with a report (JSON) beside it
     namespaces/<name>/  a store of its own, with this layout: see `DiskStore`
+    config              JSON: the budget, if one was set (`store.budget`)
+    pins/, roots/       what is kept from being collected (`store.notes`)
+    leases/             who is making what (`store.leases`)
     tokens/<hex>        written by a client; a worker that sees it sees the same folder
     .gitignore          keeps it all out of version control
 
@@ -39,10 +42,13 @@ from invariant_dask.core.digest import LEAF_SIZE, BlobId
 from invariant_dask.core.encode import Encoded, encode_keeping
 from invariant_dask.errors import StoreLayoutError, StoreNotSharedError, StoreUnavailableError
 from invariant_dask.store.base import Store, StoreRef, openers
-from invariant_dask.store.eviction import evict, parse_size
+from invariant_dask.store.budget import read_budget
+from invariant_dask.store.collecting import make_room
+from invariant_dask.store.disk_keeper import DiskKeeper
 from invariant_dask.store.grouping import GroupCommit
 from invariant_dask.store.index import Index
 from invariant_dask.store.record import EntryRow
+from invariant_dask.store.sizes import parse_size
 from invariant_dask.store.spool import Spool, map_file
 from invariant_dask.store.trust import DEFAULT_TERMS, Terms, check_namespace
 
@@ -79,7 +85,10 @@ class DiskStore(Store):
         The folder; it is made if it is not there.
     size_limit
         The most bytes to keep, as a number or as text such as `"10GB"`. What was used least
-        recently makes room. Without it nothing is ever removed.
+        recently makes room. Without it, and without a budget that was set for the store, nothing is
+        ever removed.
+    leases
+        Whether runs take turns with those of other clusters at making the same artifact.
     namespace
         A part of the folder that shares nothing with the rest. It is a folder too, so that its
         rights can be given to a group of people.
@@ -101,23 +110,26 @@ class DiskStore(Store):
         path: str | os.PathLike[str] = ".invariant",
         *,
         size_limit: int | str | None = None,
+        leases: bool = False,
         namespace: str = "",
         terms: Terms = DEFAULT_TERMS,
     ) -> None:
         super().__init__(terms)
+        self.leases = leases
         # Absolute from the start: the working folder may change, here and in workers.
         self._root = Path(path).expanduser().absolute()
         if namespace:
             check_namespace(namespace)
             _check_layout(self._root)
             self._root = self._root / "namespaces" / namespace
-        self._limit = parse_size(size_limit)
+        self._own_limit = parse_size(size_limit)
         self._blobs = self._root / "blobs"
         self._tmp = self._root / "tmp"
+        self._group = GroupCommit(self._write_now, str(self._root))
         self._open()
+        self._limit = self._agreed_limit()
         _living.add(self)
         self._lock = threading.Lock()
-        self._group = GroupCommit(self._write_now, str(self._root))
         # Where something must make room here, use is noted more finely.
         self._mark_after = (_HOUR if self._limit is None else _MINUTE) * 10**9
         self._to_mark: dict[bytes, None] = {}
@@ -130,6 +142,9 @@ class DiskStore(Store):
         self._spool = Spool(self._tmp)
         self._index = Index(self._root / "index.sqlite", read_only=not writable)
         self._file = self._file_now() if writable else None
+        self._keeper = DiskKeeper(
+            self._root, lambda: self._index, self._group.flush, is_read_only=not writable
+        )
         self._own_token = secrets.token_hex(16)
         self._token_shown = 0.0
 
@@ -180,7 +195,7 @@ class DiskStore(Store):
         with self._lock, _writing(self._root):
             # Others remove tokens that look abandoned: one in use is renewed.
             if time.time() - self._token_shown > _DAY:
-                limit = json.dumps({"size_limit": self._limit})
+                limit = json.dumps({"size_limit": self._own_limit})
                 _replace_text(self._root / "tokens" / self._own_token, limit, self._tmp)
                 self._token_shown = time.time()
 
@@ -257,7 +272,15 @@ class DiskStore(Store):
                 return
             self._unaccounted = 0
             self._flush_used()
-        self._count(evicted=evict(self._index, self._limit, self._unlink))
+        make_room(self, self._keeper, self._limit)
+
+    def _agreed_limit(self) -> int | None:
+        """Return the smaller one of our own limit and the one that was set for the store."""
+        limits = self._own_limit, read_budget(self._keeper).max_size
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    def keeper(self) -> DiskKeeper:
+        return self._keeper
 
     # --- blobs ---
 
@@ -295,7 +318,7 @@ class DiskStore(Store):
 
     def _write_blobs(self, blobs: Mapping[BlobId, Buffer]) -> None:
         views = {blob: memoryview(data).cast("B") for blob, data in blobs.items()}
-        # Listed before anyone looks whether the file is there: see `eviction.evict`.
+        # Listed before anyone looks whether the file is there: see `disk_keeper`.
         self._index.list_blobs((blob, len(view)) for blob, view in views.items())
         written = 0
         for blob, view in views.items():
@@ -340,10 +363,6 @@ class DiskStore(Store):
 
     def _has_blobs(self, blobs: Collection[tuple[BlobId, int]]) -> set[BlobId]:
         return {blob for blob, length in blobs if self._has_blob(blob, length)}
-
-    def _unlink(self, blob: BlobId) -> None:
-        with _writing(self._root):
-            self._path_of(blob).unlink(missing_ok=True)
 
     # --- damage ---
 

@@ -13,10 +13,10 @@ from weakref import WeakValueDictionary
 from invariant_dask.errors import SpecError
 from invariant_dask.store.base import Store, StoreRef, openers, register_live
 from invariant_dask.store.disk import DiskStore
-from invariant_dask.store.eviction import parse_size
 from invariant_dask.store.keys import PublicKey
 from invariant_dask.store.memory import MemoryStore
 from invariant_dask.store.null import NullStore
+from invariant_dask.store.sizes import parse_size
 from invariant_dask.store.trust import Policy, Terms, check_namespace, parse_trust
 
 __all__ = ["DEFAULT_PATH", "VARIABLE", "StoreRef", "open_store", "register_live"]
