@@ -12,7 +12,6 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from dask.delayed import Delayed
@@ -36,9 +35,8 @@ from invariant_dask.runtime.produce import RunInfo
 from invariant_dask.runtime.run import Run
 from invariant_dask.runtime.schedulers import scheduler_for
 from invariant_dask.store.base import Store
-from invariant_dask.store.disk import DiskStore
 from invariant_dask.store.files import FileHasher
-from invariant_dask.store.opening import open_store
+from invariant_dask.store.opening import Where, open_store
 
 __all__ = ["Compiled", "Progress", "Run", "compile"]
 
@@ -48,7 +46,7 @@ def compile(  # noqa: A001  the verb of this package
     outputs: Iterable[str | Ref] | None = None,
     context: Mapping[str, object] | None = None,
     *,
-    store: Store | str | os.PathLike[str] | None = None,
+    store: Where | None = None,
     registry: OpRegistry | None = None,
 ) -> Compiled:
     """Compile a graph into a Dask collection whose keys are manifest digests.
@@ -89,7 +87,8 @@ def compile(  # noqa: A001  the verb of this package
     """
     opened = open_store(store)
     chosen = default_registry() if registry is None else registry
-    hasher = FileHasher(Path(opened.url, "files.sqlite") if isinstance(opened, DiskStore) else None)
+    folder = opened.local_folder
+    hasher = FileHasher(folder / "files.sqlite" if folder else None)
     compiling = partial(compile_graph, registry=chosen, resolve_file=hasher)
     with collector.paused():
         program = compiling(graph, outputs, context, nonce=os.urandom(NONCE_SIZE))

@@ -41,7 +41,8 @@ FILES = {
     ],
     "store": [
         "record", "backend", "base", "memory", "null", "grouping", "connections", "index",
-        "eviction", "spool", "disk", "opening", "files",
+        "eviction", "spool", "disk", "wrapping", "breaker", "behind", "tiers", "found_far",
+        "chain_ref", "chain_tiers", "chain", "chain_opening", "opening", "files",
     ],
     "ops": [
         "code_homes", "code_parts", "code_ast", "code_names", "code_source", "code_values",
@@ -53,6 +54,7 @@ FILES = {
         "payload", "program", "plan", "coherence", "drift", "decide", "explain", "binding",
         "compile",
     ],
+    "testing": ["samples", "basics", "contract", "counting", "trouble"],
     "runtime": [
         "collector", "failures", "flight", "sealing", "handle", "code", "produce", "task", "graph",
         "sharing", "known", "loop", "schedulers", "planner", "run", "driver",

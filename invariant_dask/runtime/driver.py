@@ -30,6 +30,7 @@ from invariant_dask.runtime.known import Known
 from invariant_dask.runtime.produce import RunInfo
 from invariant_dask.runtime.run import Run
 from invariant_dask.runtime.schedulers import HEALTHY, GraphForgottenError, Scheduler
+from invariant_dask.store.backend import merged
 from invariant_dask.store.base import Store
 
 ATTEMPTS = 3
@@ -126,6 +127,9 @@ class Driver:
                 self.make_plan()
             else:
                 self.read_outputs()
+        self.run.missed = merged([*scheduler.missed, *self.store.barrier()])
+        for missed in self.run.missed:
+            warnings.warn(f"not all results are where they belong: {missed}", stacklevel=5)
 
     def plan_around(self, error: Exception) -> None:
         """Plan again without what went away, unless it keeps doing so."""

@@ -8,6 +8,7 @@ from typing import Any
 from invariant_dask.plan.plan import Decision, Plan
 from invariant_dask.plan.program import Program
 from invariant_dask.runtime.handle import Outcome
+from invariant_dask.store.backend import Missed
 
 
 @dataclass
@@ -24,6 +25,9 @@ class Run:
     plans: list[Plan] = field(default_factory=list)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     """What happened to the nodes that got a task, by planned digest in hex."""
+
+    missed: list[Missed] = field(default_factory=list)
+    """What tiers of a chain do not have, though it was published in this run or before it."""
 
     @property
     def plan(self) -> Plan:

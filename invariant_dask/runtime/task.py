@@ -16,6 +16,7 @@ from invariant_dask.core.sealed import SealedDict
 from invariant_dask.errors import ArtifactLostError
 from invariant_dask.runtime.handle import Handle, Outcome, Recipe
 from invariant_dask.runtime.produce import RunInfo, Spec, bind_types, produce
+from invariant_dask.store.backend import Missed
 from invariant_dask.store.base import Store
 from invariant_dask.store.opening import StoreRef
 
@@ -50,12 +51,17 @@ def _let_entries_wait(store: Store) -> None:
                 _waiting[store] = group
 
 
-def settle(ref: StoreRef) -> None:
-    """Commit what tasks of this worker published."""
+def settle(ref: StoreRef, everywhere: bool = False) -> tuple[Missed, ...]:
+    """Commit what tasks of this worker published.
+
+    With `everywhere`, also wait until all tiers of a chain have it, and return what they lack.
+    """
+    store = ref.open()
     with _waiting_lock:
-        group = _waiting.pop(ref.open(), None)
+        group = _waiting.pop(store, None)
     if group is not None:
         group.__exit__(None, None, None)
+    return store.barrier() if everywhere else ()
 
 
 @dataclass(frozen=True, slots=True)

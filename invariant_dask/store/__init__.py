@@ -3,24 +3,33 @@
 A `StoreRef` is unpickled by importing this package, which makes all openers known.
 """
 
-from invariant_dask.store.backend import StoreStats
+from invariant_dask.store.backend import Missed, StoreStats
 from invariant_dask.store.base import Store, StoreRef
+from invariant_dask.store.chain import ChainStore
+from invariant_dask.store.chain_opening import open_chain as _open_chain  # noqa: F401
 from invariant_dask.store.disk import DiskStore
 from invariant_dask.store.memory import MemoryStore
 from invariant_dask.store.null import NullStore
 from invariant_dask.store.opening import open_store
 from invariant_dask.store.record import About, Found, PlannedEntry, Record
+from invariant_dask.store.tiers import Tier, TierStats
+from invariant_dask.store.wrapping import ReadOnly
 
 __all__ = [
     "About",
+    "ChainStore",
     "DiskStore",
     "Found",
     "MemoryStore",
+    "Missed",
     "NullStore",
     "PlannedEntry",
+    "ReadOnly",
     "Record",
     "Store",
     "StoreRef",
     "StoreStats",
+    "Tier",
+    "TierStats",
     "open_store",
 ]

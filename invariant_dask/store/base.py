@@ -87,9 +87,14 @@ class Store(Backend):
         wanted = list(dict.fromkeys(digests))
         if not wanted:
             return {}
-        found = self._with_blobs(self._resolve(wanted, self._read_entries(wanted)))
+        return self._look_up(wanted)[0]
+
+    def _look_up(self, wanted: Sequence[bytes]) -> tuple[dict[bytes, Found], dict[bytes, bytes]]:
+        """Return what was found, and all undamaged entries that were read on the way, as bytes."""
+        rows = self._read_entries(wanted)
+        found = self._with_blobs(self._resolve(wanted, rows))
         self._count(hits=len(found), misses=len(wanted) - len(found))
-        return found
+        return found, rows
 
     def rows_of(self, op: str, limit: int) -> dict[bytes, bytes]:
         """Return the latest records of an op as they are kept, unread: see `found_in`."""
@@ -111,15 +116,22 @@ class Store(Backend):
         """Return whether an artifact is stored under a planned or resolved digest."""
         return digest in self.lookup([digest])
 
-    def _resolve(self, wanted: Sequence[bytes], rows: Mapping[bytes, bytes]) -> dict[bytes, Found]:
+    def _resolve(self, wanted: Sequence[bytes], rows: dict[bytes, bytes]) -> dict[bytes, Found]:
+        """Follow planned entries to their records.
+
+        Rows that are read on the way are added to `rows`, and damaged ones go.
+        """
         entries = self._parse(rows)
-        if not entries:
-            return {}
         targets = {
             entry.resolved for entry in entries.values() if type(entry) is PlannedEntry
         }.difference(entries)
         if targets:
-            entries.update(self._parse(self._read_entries(list(targets))))
+            more = self._read_entries(list(targets))
+            entries.update(self._parse(more))
+            rows.update(more)
+        if len(entries) < len(rows):
+            for digest in rows.keys() - entries.keys():
+                del rows[digest]
         found = {}
         for digest in wanted:
             entry = entries.get(digest)

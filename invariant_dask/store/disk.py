@@ -133,6 +133,16 @@ class DiskStore(Store):
         return str(self._root)
 
     @property
+    def local_folder(self) -> Path | None:
+        """The folder, if it can be written."""
+        return None if self._file is None else self._root
+
+    @property
+    def size_limit(self) -> int | None:
+        """The most bytes to keep."""
+        return self._limit
+
+    @property
     def is_in_place(self) -> bool:
         """Whether the folder is still as it was opened, not removed or made anew, and writable."""
         return self._file is not None and self._file_now() == self._file
