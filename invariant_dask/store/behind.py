@@ -8,6 +8,7 @@ digest, and tried again when the tier is back, and at the barrier.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import multiprocessing.util
 import os
@@ -318,14 +319,20 @@ _flushing_process = 0
 
 
 def _flush_at_exit() -> None:
-    # Not by atexit alone: worker processes of multiprocessing end without it, but run these.
+    # Worker processes of multiprocessing run only the second; all others run the first, which
+    # comes before what was registered earlier, such as the end of connections.
     global _flushing_process  # noqa: PLW0603
     if _flushing_process != os.getpid():
         _flushing_process = os.getpid()
-        multiprocessing.util.Finalize(None, _flush_all, exitpriority=100)
+        atexit.register(_flush_all, os.getpid())
+        multiprocessing.util.Finalize(None, _flush_all, args=(os.getpid(),), exitpriority=100)
 
 
-def _flush_all() -> None:
+def _flush_all(process: int) -> None:
+    global _flushing_process  # noqa: PLW0603
+    if process != os.getpid() or _flushing_process != process:
+        return
+    _flushing_process = 0
     until = time.monotonic() + EXIT_SECONDS
     for behind in list(_living):
         missed = behind.barrier(until)

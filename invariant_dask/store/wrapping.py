@@ -106,7 +106,9 @@ class Wrapper(Store):
 
     def ref(self) -> StoreRef:
         options = tuple(sorted(self._options().items()))
-        ref = WrappedRef(self.kind, self.url, self._token(), self, self.inner.ref(), options)
+        ref = WrappedRef(
+            self.kind, self.url, self._token(), self, self.inner.ref(), options, type(self)
+        )
         register_live(ref.token, self)
         return ref
 
@@ -153,6 +155,8 @@ class WrappedRef(StoreRef):
 
     inner: StoreRef | None = None
     options: tuple[tuple[str, Any], ...] = ()
+    wrapper: type[Wrapper] | None = None
+    """Travels along so that its module is imported, and its opener known."""
 
     def silent(self) -> WrappedRef:
         """Return the same, to be sent without showing the token again."""
@@ -163,12 +167,14 @@ class WrappedRef(StoreRef):
 
     def __reduce__(self) -> tuple[Any, ...]:
         self.show()
-        return _received, (self.kind, self.url, self.token, self.inner, self.options)
+        return _received, (
+            self.kind, self.url, self.token, self.inner, self.options, self.wrapper,
+        )  # fmt: skip
 
 
 def _received(*fields: Any) -> WrappedRef:
-    kind, url, token, inner, options = fields
-    return WrappedRef(kind, url, token, None, inner, options)
+    kind, url, token, *rest = fields
+    return WrappedRef(kind, url, token, None, *rest)
 
 
 def opens_as(wrapper: Callable[..., Wrapper]) -> Callable[[StoreRef], Store]:

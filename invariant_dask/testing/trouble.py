@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from invariant_dask.errors import StoreUnavailableError
-from invariant_dask.store.base import Store, openers
-from invariant_dask.store.wrapping import Wrapper, opens_as
+from invariant_dask.store.base import Store, StoreRef, openers
+from invariant_dask.store.wrapping import WrappedRef, Wrapper, opens_as
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -133,4 +133,14 @@ class FlakyStore(Wrapper):
 
 
 openers[SlowStore.kind] = opens_as(SlowStore)
-openers[FlakyStore.kind] = opens_as(FlakyStore)
+
+
+def _open_flaky(ref: StoreRef) -> Store:
+    assert isinstance(ref, WrappedRef)
+    switch = dict(ref.options)["down_while"]
+    if switch is not None and Path(switch).exists():
+        raise StoreUnavailableError(f"{ref.url} is made to fail (opening)")
+    return opens_as(FlakyStore)(ref)
+
+
+openers[FlakyStore.kind] = _open_flaky

@@ -19,7 +19,16 @@ import pytest
 from invariant_dask.core.encode import encode
 from invariant_dask.errors import ArtifactLostError, SpecError, StoreUnavailableError
 from invariant_dask.store import (
-    About, ChainStore, DiskStore, MemoryStore, NullStore, ReadOnly, Record, Store, Tier, open_store,
+    About,
+    ChainStore,
+    DiskStore,
+    MemoryStore,
+    NullStore,
+    ReadOnly,
+    Record,
+    Store,
+    Tier,
+    open_store,
 )  # fmt: skip
 from invariant_dask.store.breaker import Breaker
 from invariant_dask.testing import (
@@ -359,7 +368,7 @@ def test_chain_without_a_tier_that_answers_raises(near, far) -> None:
 
 
 def test_lost_acknowledgement_is_written_again_and_harms_nothing(near, far) -> None:
-    flaky = FlakyStore(far, every=2, after=True)
+    flaky = FlakyStore(far, every=3, after=True)
     chain = ChainStore(near, flaky, clock=Clock())
     planned = [planned_put(chain, f"{n}", [n, BIG])[0] for n in range(10)]
     while chain.barrier():
