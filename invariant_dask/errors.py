@@ -93,10 +93,11 @@ class ExpressionError(GraphError):
 class SwitchError(GraphError):
     """The selector of a switch has a value for which there is no case."""
 
-    def __init__(self, *, switch: str, case: str, cases: Sequence[str]) -> None:
+    def __init__(self, *, switch: str, case: str | None, cases: Sequence[str]) -> None:
         known = ", ".join(map(repr, cases))
+        shown = "a secret" if case is None else repr(case)
         super().__init__(
-            f"switch {switch!r}: the selector is {case!r}, for which there is no case and no "
+            f"switch {switch!r}: the selector is {shown}, for which there is no case and no "
             f"default; the cases are {known}",
             switch=switch, case=case, cases=tuple(cases),
         )  # fmt: skip

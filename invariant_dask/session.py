@@ -35,7 +35,7 @@ from invariant_dask.runtime.produce import RunInfo
 from invariant_dask.runtime.run import Run
 from invariant_dask.runtime.schedulers import scheduler_for
 from invariant_dask.store.base import Store
-from invariant_dask.store.files import FileHasher
+from invariant_dask.store.file_hashes import FileHasher
 from invariant_dask.store.opening import Where, open_store
 
 __all__ = ["Compiled", "Progress", "Run", "compile"]

@@ -32,9 +32,13 @@ SIDE = {"testing": set(), "demo": {"cli"}}
 
 # Files of each package in order: one may import those before it.
 FILES = {
-    "core": ["digest", "sealed", "files", "types", "encode", "decode", "manifest"],
+    "core": [
+        "digest", "sealed", "files", "types", "cbor", "scalars", "refusals", "arrays", "encode",
+        "reader", "decode", "manifest",
+    ],
     "graph": [
-        "cel_values", "cel", "cel_objects", "expressions", "secrets", "markers", "node", "upstream",
+        "cel_values", "cel_literals", "cel", "cel_objects", "expressions", "secrets", "markers",
+        "node", "upstream",
         "composite", "model", "foreign", "resolve", "positions", "json_text", "literals",
         "registered", "read_values", "write_values", "vertices", "write_vertices", "yaml_scalars",
         "yaml_documents", "data_uri", "sources", "loading", "documents",
@@ -42,7 +46,8 @@ FILES = {
     "store": [
         "record", "backend", "base", "memory", "null", "grouping", "connections", "index",
         "eviction", "spool", "disk", "wrapping", "breaker", "behind", "tiers", "found_far",
-        "chain_ref", "chain_tiers", "chain", "chain_opening", "opening", "files",
+        "chain_ref", "chain_tiers", "chain", "chain_opening", "opening", "file_sources",
+        "file_hashes", "files",
     ],
     "ops": [
         "code_homes", "code_parts", "code_ast", "code_names", "code_source", "code_values",
@@ -65,7 +70,7 @@ FILES = {
 FENCES = {
     "dask": ("runtime/", "session.py", "demo/"),
     "distributed": ("runtime/", "session.py", "demo/"),
-    "fsspec": ("store/objects.py", "store/files.py"),
+    "fsspec": ("store/objects.py", "store/file_sources.py"),
     "bokeh": ("runtime/dashboard.py", "view/"),
     "yaml": ("graph/yaml_documents.py", "graph/yaml_scalars.py"),
     "celpy": ("graph/expressions.py",),

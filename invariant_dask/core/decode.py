@@ -16,10 +16,11 @@ from fractions import Fraction
 from math import prod
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from invariant_dask.core import cbor, scalars, types
 from invariant_dask.core import encode as enc
-from invariant_dask.core import types
 from invariant_dask.core.digest import BlobId
 from invariant_dask.core.files import FileContent
+from invariant_dask.core.reader import Reader
 from invariant_dask.core.sealed import SealedDict, SealedList
 from invariant_dask.errors import EncodingError, IntegrityError, NotCacheableError, UnknownTypeError
 
@@ -126,7 +127,7 @@ def verify(data: bytes, expected: bytes, *, fetch: Fetch) -> Any:
     return value
 
 
-class _Decoder:
+class _Decoder(Reader):
     tags: dict[int, Callable[[Any, int], Any]]
 
     def __init__(
@@ -137,43 +138,11 @@ class _Decoder:
         open_file: Callable[[FileContent], Any] | None,
         sealed: bool,
     ) -> None:
-        self.data = data
-        self.at = 0
+        super().__init__(data)
         self.fetch = fetch
         self.slots = slots
         self.open_file = open_file
         self.sealed = sealed
-
-    def fail(self, what: str) -> EncodingError:
-        msg = f"not canonical at byte {self.at}: {what}"
-        raise EncodingError(msg)
-
-    def head(self) -> tuple[int, int]:
-        data, at = self.data, self.at
-        if at >= len(data):
-            self.fail("unexpected end")
-        major, info = data[at] >> 5, data[at] & 31
-        if info < 24:
-            self.at = at + 1
-            return major, info
-        if info > 27:
-            self.fail("indefinite length or reserved head")
-        size = 1 << (info - 24)
-        raw = data[at + 1 : at + 1 + size]
-        if len(raw) < size:
-            self.fail("unexpected end")
-        number = int.from_bytes(raw, "big")
-        if (number < 24) if size == 1 else (number >> (4 * size) == 0):
-            self.fail("a number is not in its shortest form")
-        self.at = at + 1 + size
-        return major, number
-
-    def take(self, size: int) -> bytes:
-        raw = self.data[self.at : self.at + size]
-        if len(raw) < size:
-            self.fail(f"{size} bytes declared, {len(raw)} there")
-        self.at += size
-        return raw
 
     def item(self, depth: int) -> Any:
         major, number = self.head()
@@ -195,13 +164,6 @@ class _Decoder:
         if number in _SIMPLE:
             return _SIMPLE[number]
         return self.fail("floats and other simple values have no place in the format")
-
-    def text(self, size: int) -> str:
-        try:
-            return self.take(size).decode()
-        except UnicodeDecodeError:
-            self.fail("text is not UTF-8")
-            raise
 
     def enter(self, depth: int) -> None:
         # As the encoder counts: a container, whatever its number of CBOR levels, is one level.
@@ -240,46 +202,6 @@ class _Decoder:
             raise AssertionError
         return method(self, depth)
 
-    # --- parts of tagged values ---
-
-    def array_of(self, count: int) -> None:
-        if self.head() != (4, count):
-            self.fail(f"expected an array of {count}")
-
-    def integer(self) -> int:
-        # Not through `item`: bytes that nest numbers in numbers must not use up the stack.
-        major, number = self.head()
-        if major == 0:
-            return number
-        if major == 1:
-            return -1 - number
-        if major != 6 or number not in {enc.TAG_POSITIVE_BIGNUM, enc.TAG_NEGATIVE_BIGNUM}:
-            self.fail("expected an integer")
-        return self.bignum(negative=number == enc.TAG_NEGATIVE_BIGNUM)
-
-    def absent(self) -> bool:
-        """Step over a null, if there is one."""
-        if self.data[self.at : self.at + 1] != _NULL:
-            return False
-        self.at += 1
-        return True
-
-    def integers(self, count: int) -> list[int]:
-        self.array_of(count)
-        return [self.integer() for _ in range(count)]
-
-    def string(self) -> str:
-        major, size = self.head()
-        if major != 3:
-            self.fail("expected text")
-        return self.text(size)
-
-    def raw(self, size: int | None = None) -> bytes:
-        major, length = self.head()
-        if major != 2 or (size is not None and length != size):
-            self.fail("expected a byte string" + (f" of {size}" if size is not None else ""))
-        return self.take(length)
-
     def buffer(self) -> Buffer:
         """Return a byte string, or the blob that stands for one."""
         if self.data[self.at : self.at + len(_BLOB_TAG)] == _BLOB_TAG:
@@ -293,13 +215,6 @@ class _Decoder:
         return raw
 
     # --- tagged values ---
-
-    def bignum(self, negative: bool) -> int:
-        raw = self.raw()
-        number = int.from_bytes(raw, "big")
-        if number < 1 << 64 or raw[0] == 0:
-            self.fail("a big number is not in its shortest form")
-        return -1 - number if negative else number
 
     def tuple(self, depth: int) -> tuple[Any, ...]:
         major, count = self.head()
@@ -446,31 +361,30 @@ class _Decoder:
         return self.slots[index]()
 
 
-_NULL = b"\xf6"
 _DTYPE = re.compile(r"[<|][biufcSU][0-9]{1,9}|<[mM]8\[[0-9]{0,9}[A-Za-z]{1,2}\]")
 _SIMPLE = {20: False, 21: True, 22: None}
 _COMMON: dict[bytes, Any] = {
-    **{enc.encode_int(n): n for n in range(-256, 1025)},
-    **{enc.head(7, number): value for number, value in _SIMPLE.items()},
+    **{scalars.encode_int(n): n for n in range(-256, 1025)},
+    **{cbor.head(7, number): value for number, value in _SIMPLE.items()},
 }
 # Head of a non-negative integer: length of the whole, least number in this length.
 _INTEGERS = {0x18: (2, 24), 0x19: (3, 1 << 8), 0x1A: (5, 1 << 16), 0x1B: (9, 1 << 32)}
-_BLOB_TAG = enc.head(6, enc.TAG_BLOB)
+_BLOB_TAG = cbor.head(6, cbor.TAG_BLOB)
 _TAGS: dict[int, Callable[[_Decoder, int], Any]] = {
-    enc.TAG_POSITIVE_BIGNUM: lambda decoder, _: decoder.bignum(negative=False),
-    enc.TAG_NEGATIVE_BIGNUM: lambda decoder, _: decoder.bignum(negative=True),
-    enc.TAG_FRACTION: _Decoder.fraction,
-    enc.TAG_TUPLE: _Decoder.tuple,
-    enc.TAG_DECIMAL: _Decoder.decimal,
-    enc.TAG_DATE: _Decoder.date,
-    enc.TAG_TIME: _Decoder.time,
-    enc.TAG_DATETIME: _Decoder.datetime,
-    enc.TAG_TIMEDELTA: _Decoder.timedelta,
-    enc.TAG_ARRAY: _Decoder.array,
-    enc.TAG_BLOB: _Decoder.bytes_blob,
-    enc.TAG_FIELDS: _Decoder.fields,
-    enc.TAG_STREAM: _Decoder.stream,
-    enc.TAG_FILE: _Decoder.file,
-    enc.TAG_SLOT: _Decoder.slot,
+    cbor.TAG_POSITIVE_BIGNUM: lambda decoder, _: decoder.bignum(negative=False),
+    cbor.TAG_NEGATIVE_BIGNUM: lambda decoder, _: decoder.bignum(negative=True),
+    cbor.TAG_FRACTION: _Decoder.fraction,
+    cbor.TAG_TUPLE: _Decoder.tuple,
+    cbor.TAG_DECIMAL: _Decoder.decimal,
+    cbor.TAG_DATE: _Decoder.date,
+    cbor.TAG_TIME: _Decoder.time,
+    cbor.TAG_DATETIME: _Decoder.datetime,
+    cbor.TAG_TIMEDELTA: _Decoder.timedelta,
+    cbor.TAG_ARRAY: _Decoder.array,
+    cbor.TAG_BLOB: _Decoder.bytes_blob,
+    cbor.TAG_FIELDS: _Decoder.fields,
+    cbor.TAG_STREAM: _Decoder.stream,
+    cbor.TAG_FILE: _Decoder.file,
+    cbor.TAG_SLOT: _Decoder.slot,
 }
 _Decoder.tags = _TAGS

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from invariant_dask.core import cbor, scalars
 from invariant_dask.core import encode as enc
 from invariant_dask.core.decode import Hashed, PlannedRef, _Decoder, _no_blobs
 from invariant_dask.core.digest import (
@@ -40,7 +41,7 @@ def assemble(op: bytes, fields: Iterable[tuple[bytes, bytes]], private: bytes = 
     """
     parts = [key + descriptor for key, descriptor in fields]
     head = b"\x83" if private else b"\x82"
-    return head + op + enc.head(5, len(parts)) + b"".join(parts) + private
+    return head + op + cbor.head(5, len(parts)) + b"".join(parts) + private
 
 
 def digest(manifest: bytes) -> bytes:
@@ -56,7 +57,12 @@ def bundle_digest(outputs: Iterable[tuple[str, PlannedDigest]]) -> bytes:
 
 def private_item(node: str, nonce: bytes) -> bytes:
     """Return the third item of the manifest of a node that must not meet any other."""
-    return enc.tagged(enc.TAG_PRIVATE, 2) + enc.encode_str(node) + enc.head(2, len(nonce)) + nonce
+    return (
+        cbor.tagged(cbor.TAG_PRIVATE, 2)
+        + scalars.encode_str(node)
+        + cbor.head(2, len(nonce))
+        + nonce
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +142,7 @@ class _Reader(_Decoder):
         return self.data[start : self.at]
 
     def private(self) -> None:
-        if self.head() != (6, enc.TAG_PRIVATE):
+        if self.head() != (6, cbor.TAG_PRIVATE):
             self.fail("a third item that is not that of an ephemeral node")
         self.array_of(2)
         self.string()
@@ -192,12 +198,12 @@ class _Reader(_Decoder):
 
 _Reader.tags = {
     **_Decoder.tags,
-    enc.TAG_HASHED: _Reader.hashed,
-    enc.TAG_REF: _Reader.planned,
-    enc.TAG_DERIVED: _Reader.derived,
-    enc.TAG_ARRAY: _Reader.shown_array,
-    enc.TAG_BLOB: _Reader.shown_blob,
-    enc.TAG_FIELDS: _Reader.shown_fields,
-    enc.TAG_STREAM: _Reader.shown_stream,
-    enc.TAG_FILE: _Reader.shown_file,
+    cbor.TAG_HASHED: _Reader.hashed,
+    cbor.TAG_REF: _Reader.planned,
+    cbor.TAG_DERIVED: _Reader.derived,
+    cbor.TAG_ARRAY: _Reader.shown_array,
+    cbor.TAG_BLOB: _Reader.shown_blob,
+    cbor.TAG_FIELDS: _Reader.shown_fields,
+    cbor.TAG_STREAM: _Reader.shown_stream,
+    cbor.TAG_FILE: _Reader.shown_file,
 }

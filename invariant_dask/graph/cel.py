@@ -6,12 +6,12 @@ addition, and knows no names before it runs; so evaluation is ours, by nested fu
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from invariant_dask.errors import ExpressionError
 from invariant_dask.graph import cel_values as cel
+from invariant_dask.graph.cel_literals import literal
 
 Env = dict[str, Any]
 Code: TypeAlias = Callable[[Env], Any]
@@ -236,7 +236,14 @@ class Translator:
                     msg = f"the macros of an expression take more than {_MOST_TURNS:,} turns"
                     raise cel.TooLongError(msg)
                 inner[variable] = item
-                results.append((item, body(inner)))
+                try:
+                    results.append((item, body(inner)))
+                except cel.TooLongError:
+                    raise
+                except ExpressionError as error:
+                    if name not in _DECISIVE:
+                        raise
+                    results.append((item, error))
             return results
 
         return _FOLDS[name](each)
@@ -255,8 +262,8 @@ class Translator:
             made: dict[Any, Any] = {}
             for key, value in pairs:
                 name = key(env)
-                if type(name) not in (str, int, bool):
-                    raise cel.fail(f"a key of a map is a string, int or bool, not {name!r}")
+                if type(name) not in (str, int):
+                    raise cel.fail(f"a key of a map is a string or an int, not {name!r}")
                 if name in made:
                     raise cel.fail(f"the key {name!r} is given twice")
                 made[name] = value(env)
@@ -300,15 +307,33 @@ def _name_of(tree: Any) -> str | None:
     return str(tree.children[0]) if tree.data == "ident" else None
 
 
+_DECISIVE = {"all": False, "exists": True}
+"""Macros that one result decides, whatever the others do."""
+
 Each: TypeAlias = Callable[[Env], "list[tuple[Any, Any]]"]
 
 
-def _counted(each: Each, decide: Callable[[int, int], bool]) -> Code:
+def _decided(each: Each, decisive: bool) -> Code:
+    def fold(env: Env) -> bool:
+        results = [result for _, result in each(env)]
+        if any(result is decisive for result in results):
+            return decisive
+        for result in results:
+            if isinstance(result, ExpressionError):
+                raise result
+            if type(result) is not bool:
+                raise cel.fail("the expression of a macro must give a bool")
+        return not decisive
+
+    return fold
+
+
+def _only_one(each: Each) -> Code:
     def fold(env: Env) -> bool:
         results = [result for _, result in each(env)]
         if any(type(result) is not bool for result in results):
             raise cel.fail("the expression of a macro must give a bool")
-        return decide(sum(results), len(results))
+        return results.count(True) == 1
 
     return fold
 
@@ -321,51 +346,9 @@ def _filtered(each: Each) -> Code:
 
 
 _FOLDS: dict[str, Callable[[Each], Code]] = {
-    "all": lambda each: _counted(each, lambda yes, count: yes == count),
-    "exists": lambda each: _counted(each, lambda yes, _count: yes > 0),
-    "exists_one": lambda each: _counted(each, lambda yes, _count: yes == 1),
+    "all": lambda each: _decided(each, _DECISIVE["all"]),
+    "exists": lambda each: _decided(each, _DECISIVE["exists"]),
+    "exists_one": _only_one,
     "filter": _filtered,
     "map": lambda each: lambda env: [result for _, result in each(env)],
 }
-
-_ESCAPE = re.compile(
-    r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3})|(.))", re.DOTALL
-)
-_LETTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
-
-
-def literal(token: Any) -> Any:
-    """Return the value of a literal.
-
-    Raises
-    ------
-    ExpressionError
-        If it is of a kind that is not there.
-    """
-    text, kind = str(token), token.type
-    if kind == "INT_LIT":
-        return cel.in_range(int(text, 0 if "x" in text else 10))
-    if kind == "FLOAT_LIT":
-        return float(text)
-    if kind == "BOOL_LIT":
-        return text == "true"
-    if kind == "NULL_LIT":
-        return None
-    if kind == "UINT_LIT":
-        raise ExpressionError(f"{text}: there are no unsigned integers; leave the u out")
-    binary = kind == "BYTES_LIT"
-    text = text[1:] if binary else text
-    raw = text[0] in "rR"
-    text = text[1:] if raw else text
-    quotes = 3 if text[:3] in ('"""', "'" * 3) and len(text) >= 6 else 1
-    body = text[quotes:-quotes]
-    if not raw:
-        body = _ESCAPE.sub(_unescaped, body)
-    return body.encode("utf-8" if not binary else "latin-1") if binary else body
-
-
-def _unescaped(match: re.Match[str]) -> str:
-    two, four, eight, octal, letter = match.groups()
-    if letter is not None:
-        return _LETTERS.get(letter, letter)
-    return chr(int(octal, 8) if octal else int(two or four or eight, 16))

@@ -11,6 +11,7 @@ from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from typing import Any
 
+from invariant_dask.core.files import FileContent
 from invariant_dask.core.sealed import SealedDict, SealedList
 from invariant_dask.core.types import ICacheable
 from invariant_dask.errors import ExpressionError
@@ -36,6 +37,8 @@ def to_cel(value: Any) -> Any:
         return [to_cel(item) for item in value]
     if cls in (dict, SealedDict):
         return {key: to_cel(item) for key, item in value.items()}
+    if cls is FileContent:
+        return Opaque(value)  # where it lies is no part of its identity
     names = dict(_public(value))
     return names if names or isinstance(value, ICacheable) else Opaque(value)
 
@@ -89,5 +92,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(item) for item in value]
     if isinstance(value, dict):
-        return {key if type(key) is str else str(key): _plain(item) for key, item in value.items()}
+        made = {key if type(key) is str else str(key): _plain(item) for key, item in value.items()}
+        if len(made) < len(value):
+            raise ExpressionError(
+                "two keys of the map are the same text; parameters have text as keys"
+            )
+        return made
     return value.value if isinstance(value, Opaque) else value

@@ -16,7 +16,9 @@ from typing import Any
 from invariant_dask.errors import ExpressionError
 
 _LEAST, _MOST = -(2**63), 2**63 - 1
+_DIGITS = 20
 _NUMBERS = (int, Decimal, float)
+_LONGEST = 10_000_000
 
 
 class TooLongError(ExpressionError):
@@ -61,7 +63,12 @@ def add(a: Any, b: Any) -> Any:
     """Return `a + b`: of numbers, strings, bytes or lists."""
     if type(a) is int and type(b) is int:
         return in_range(a + b)
-    if _are_numbers(a, b) or (type(a) is type(b) and type(a) in (str, bytes, list)):
+    if type(a) is type(b) and type(a) in (str, bytes, list):
+        # A macro within a macro doubles what it is given, and there may be dozens.
+        if len(a) + len(b) > _LONGEST:
+            raise TooLongError(f"a {type_name(a)} of more than {_LONGEST:,} items or characters")
+        return a + b
+    if _are_numbers(a, b):
         return _exact(operator.add, a, b)
     raise _no_overload("+", a, b)
 
@@ -166,6 +173,8 @@ at_least = _ordering(">=", operator.ge)
 def contains(item: Any, container: Any) -> bool:
     """Return `item in container`: of the items of a list, or the keys of a map."""
     if isinstance(container, dict):
+        if type(item) not in (str, int):
+            raise fail(f"there is no {type_name(item)} in map: its keys are strings and ints")
         return item in container
     if not isinstance(container, list):
         raise fail(f"there is no {type_name(item)} in {type_name(container)}")
@@ -188,7 +197,7 @@ def item(value: Any, key: Any) -> Any:
             raise fail(f"there is no item {key} in a list of {len(value)}")
         return value[key]
     if isinstance(value, dict):
-        if key not in value:
+        if type(key) not in (str, int) or key not in value:
             raise fail(f"there is no key {key!r}; {_shown_keys(value)}")
         return value[key]
     raise fail(f"a {type_name(value)} has no items")
@@ -258,11 +267,12 @@ def to_int(value: Any) -> int:
     try:
         if type(value) is str:
             return int(in_range(int(value, 10)))
-        if type(value) in _NUMBERS:
+        if type(value) in _NUMBERS and not (type(value) is Decimal and value.adjusted() > _DIGITS):
             return int(in_range(int(value)))
     except (ValueError, OverflowError):
         raise fail(f"{value!r} is no int") from None
-    raise fail(f"there is no int() of a {type_name(value)}")
+    shown = repr(value) if type(value) is Decimal else f"a {type_name(value)}"
+    raise fail(f"there is no int() of {shown}")
 
 
 def to_string(value: Any) -> str:

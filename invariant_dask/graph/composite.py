@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-from invariant_dask.core.encode import is_text
+from invariant_dask.core.scalars import is_text
 from invariant_dask.errors import GraphError
 from invariant_dask.graph import upstream
 from invariant_dask.graph.markers import find_refs

@@ -9,6 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date, time, timedelta
+from decimal import Decimal
+from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +26,7 @@ SEMANTICS = 1
 _LONGEST = 10_000
 _DEEPEST = 100
 _PATH = re.compile(r"\s*([A-Za-z_]\w*)((?:\.[A-Za-z_]\w*)*)\s*", re.ASCII)
+_TEXTS = (str, bytes, int, type(None), Decimal, Fraction, date, time, timedelta)
 _NOT_NAMES = {"true", "false", "null", "in"}
 
 
@@ -78,7 +82,22 @@ class Text:
         alone = [part for part in self.parts if not isinstance(part, str) or part.strip()]
         if len(alone) == 1 and isinstance(alone[0], Expression):
             return made[self.parts.index(alone[0])]
-        return "".join(map(str, made))
+        return "".join(map(_shown, made))
+
+
+def _shown(value: Any) -> str:
+    _check_text(value)
+    return str(value)
+
+
+def _check_text(value: Any) -> None:
+    """Raise ExpressionError if the text of a value is not the same everywhere."""
+    if isinstance(value, list | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_text(item)
+    elif not isinstance(value, _TEXTS):
+        msg = f"a {type(value).__name__} has no text of its own; put a field of it there"
+        raise ExpressionError(msg)
 
 
 @lru_cache(maxsize=16384)

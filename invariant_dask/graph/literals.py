@@ -14,8 +14,8 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
-from invariant_dask.core.encode import is_text
 from invariant_dask.core.files import File
+from invariant_dask.core.scalars import is_text
 from invariant_dask.graph.positions import Fault, kind_of
 
 LONG_INT = 10**4300

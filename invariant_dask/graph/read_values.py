@@ -17,7 +17,7 @@ import io
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from invariant_dask.core.encode import is_text
+from invariant_dask.core.scalars import is_text
 from invariant_dask.errors import GraphError
 from invariant_dask.graph.expressions import parse_text
 from invariant_dask.graph.literals import LITERALS, from_base64, read_literal

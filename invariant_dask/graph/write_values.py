@@ -10,7 +10,7 @@ from decimal import Context, Decimal
 from typing import Any
 
 from invariant_dask.core import types
-from invariant_dask.core.encode import is_text
+from invariant_dask.core.scalars import is_text
 from invariant_dask.core.sealed import SealedDict, SealedList
 from invariant_dask.graph.literals import to_base64, write_literal
 from invariant_dask.graph.markers import Cel, Ref

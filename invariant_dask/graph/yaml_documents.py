@@ -46,6 +46,9 @@ Graft = Callable[[dict[str, Any]], dict[str, Any]]
 MAX_REPEATED = 100_000
 """Most values that aliases may add to a document by repeating others."""
 
+LONG_TEXT = 1_000
+"""Text counts as one value, and as one more for each so many characters."""
+
 # Which markers a tag stands for, by what it is written on.
 _ON_SCALAR = {"!ref": "$ref", "!cel": "$cel", "!decimal": "$decimal", "!literal": "$literal"}
 _ON_LIST = {"!literal": "$literal", "!ref": "$ref", "!tuple": "$tuple"}
@@ -161,8 +164,11 @@ class _Builder:
                 self._put(self._repeat(event.anchor))
             else:
                 value = _tagged_scalar(event)
+                # Every repetition of a long text is looked at, so it counts as many values.
+                more = len(event.value) // LONG_TEXT
+                self._values += more
                 if event.anchor:
-                    self._anchors[event.anchor] = value, 1
+                    self._anchors[event.anchor] = value, 1 + more
                 self._put(value)
         elif isinstance(event, DocumentStartEvent):
             self._documents += 1

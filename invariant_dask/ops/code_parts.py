@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from invariant_dask.core.encode import head
+from invariant_dask.core.cbor import head
 
 Path: TypeAlias = tuple[str, ...]
 

@@ -39,7 +39,8 @@ from types import (
 from typing import Any
 
 from invariant_dask.core import types
-from invariant_dask.core.encode import encode, encode_int
+from invariant_dask.core.encode import encode
+from invariant_dask.core.scalars import encode_int
 from invariant_dask.core.sealed import SealedDict, SealedList
 from invariant_dask.errors import CodeIdentityError, NotCacheableError
 from invariant_dask.ops.code_homes import (

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from invariant_dask.core.cbor import head
 from invariant_dask.core.digest import DOMAIN_CODE, sha256
-from invariant_dask.core.encode import head
 from invariant_dask.ops.code_homes import distribution_of
 from invariant_dask.ops.code_parts import Chunks, Part, items, raw, readable
 from invariant_dask.ops.reach import Walk

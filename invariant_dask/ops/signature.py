@@ -14,7 +14,8 @@ from typing import Any
 
 from invariant_dask.core import types
 from invariant_dask.core.decode import decode
-from invariant_dask.core.encode import SCALARS, encode, encode_str, is_text
+from invariant_dask.core.encode import encode
+from invariant_dask.core.scalars import SCALARS, encode_str, is_text
 from invariant_dask.errors import NotCacheableError, ParameterError, RegistrationError
 
 Fields = tuple[tuple[str, bytes], ...]

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from functools import cmp_to_key
 from typing import Any, TypeVar
 
-from invariant_dask.core.encode import describe, encode_str
+from invariant_dask.core.encode import describe
+from invariant_dask.core.scalars import encode_str
 from invariant_dask.ops.numeric import brief, integer, is_number, sequence, text
 
 T = TypeVar("T")

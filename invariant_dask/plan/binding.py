@@ -10,21 +10,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
+from invariant_dask.core.cbor import TAG_SLOT, head
 from invariant_dask.core.decode import decode
 from invariant_dask.core.encode import (
-    TAG_SLOT,
     Blobs,
     Encoded,
     Handler,
     Pair,
     descriptor_of,
     encode,
-    encode_int,
-    head,
     hidden,
     is_hidden,
 )
 from invariant_dask.core.files import File, FileContent
+from invariant_dask.core.scalars import encode_int
 from invariant_dask.errors import ExpressionError, GraphError, NotCacheableError
 from invariant_dask.graph.composite import Vertex
 from invariant_dask.graph.expressions import Text
@@ -84,8 +83,6 @@ class Scope:
     graph: Mapping[str, Vertex]
     outside: Mapping[str, object]
     """The context, or the parameters of the subgraph."""
-    wanted: set[str]
-    """Vertices that must become steps."""
     path: str = ""
     """The ids of the subgraphs around it, each with a slash behind."""
     parent: Scope | None = None

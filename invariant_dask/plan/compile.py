@@ -7,16 +7,18 @@ once per node, so it looks plain values up by exact type and leaves everything e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import NoReturn
 
 from invariant_dask.core import manifest
 from invariant_dask.core.decode import decode
 from invariant_dask.core.digest import PlannedDigest
-from invariant_dask.core.encode import SCALARS, Encoded, encode
+from invariant_dask.core.encode import Encoded, encode, hidden
 from invariant_dask.core.files import FileContent
+from invariant_dask.core.scalars import SCALARS
 from invariant_dask.errors import GraphError, NotCacheableError, SwitchError, UnknownOpError
 from invariant_dask.graph.composite import SubGraphNode, SwitchNode, Vertex
 from invariant_dask.graph.markers import Ref
@@ -25,7 +27,13 @@ from invariant_dask.graph.resolve import Walk, check_graph, choose_outputs, walk
 from invariant_dask.ops.registry import OpRegistry
 from invariant_dask.ops.surroundings import FixedSurroundings
 from invariant_dask.plan.binding import OPEN, Binder, FileResolver, OpenError, Scope, Value
-from invariant_dask.plan.payload import Payload
+from invariant_dask.plan.payload import (
+    Payload,
+    has_secret,
+    no_values,
+    unexplained,
+    value_of_payload,
+)
 from invariant_dask.plan.program import BoundOp, OpenSwitch, Part, Program, Step, case_text
 
 Decisions = Mapping[str, str]
@@ -68,12 +76,8 @@ def compile_graph(
     """
     graph = check_graph(graph)
     chosen = choose_outputs(graph, outputs)
-    for inline in (True, False):
-        compiler = _Compiler(context or {}, registry, resolve_file, nonce, decisions or {}, inline)
-        values = compiler.compile(graph, chosen)
-        # What an output shows must be an artifact; a value found through a detour may not be one.
-        if not any(isinstance(values[output], Encoded) for output in chosen):
-            break
+    compiler = _Compiler(context or {}, registry, resolve_file, nonce, decisions or {})
+    compiler.compile(graph, chosen)
     return Program(
         compiler.steps,
         compiler.index,
@@ -83,6 +87,11 @@ def compile_graph(
         tuple(compiler.open),
         nonce,
     )
+
+
+def _is_free(node: Node) -> bool:
+    """Whether nothing but its parameters says when, or how often, a node has to run."""
+    return node.cache is True and len(node.deps) == len(node.refs)
 
 
 class _LeftToTaskError(Exception):
@@ -112,24 +121,24 @@ class _Compiler:
         resolve_file: FileResolver,
         nonce: bytes,
         decisions: Decisions,
-        inline: bool,
     ) -> None:
         self.context = context
         self.registry = registry
         self.nonce = nonce
         self.decisions = decisions
-        self.inline = inline
         self.steps: list[Step] = []
         self.index: dict[str, int] = {}
         self.inlined: dict[str, Encoded] = {}
+        self.spared: dict[int, Callable[[], int]] = {}
+        """What makes a step of an inline node after all, by id of its value."""
         self.open: list[OpenSwitch] = []
         self.by_digest: dict[bytes, int] = {}
         self.ops: dict[str, BoundOp] = {}
         self.binder = Binder(self.steps, context, resolve_file)
 
-    def compile(self, graph: Mapping[str, Vertex], outputs: tuple[str, ...]) -> dict[str, Value]:
-        """Compile what some outputs need, and return the value of each vertex seen."""
-        top = Scope(graph, self.context, set(outputs))
+    def compile(self, graph: Mapping[str, Vertex], outputs: tuple[str, ...]) -> None:
+        """Compile what some outputs need."""
+        top = Scope(graph, self.context)
         frames = [_Frame(top, walk(graph, outputs, self.context))]
         while frames:
             frame = frames[-1]
@@ -150,7 +159,20 @@ class _Compiler:
                 assert isinstance(vertex, SubGraphNode)
                 frame.at = node_id
                 frames.append(self.enter(frame.scope, node_id, vertex))
-        return top.values
+        for output in outputs:
+            self.show(output, top.values[output])
+
+    def show(self, output: str, value: Value) -> None:
+        """Give an output that is a known value a step: what is shown must be an artifact.
+
+        Whoever uses the value goes on using it, so that nobody's digest depends on who else asks.
+        """
+        if isinstance(value, Encoded):
+            self.binder.begin()
+            step = self.spared[id(value)]()
+            for name in (self.steps[step].node, output):
+                self.inlined.pop(name, None)
+                self.index[name] = step
 
     # --- a node ---
 
@@ -186,14 +208,17 @@ class _Compiler:
             fields.append((key, descriptor))
         inputs = tuple(binder.slots)
         private = self.private(scope.path + node_id, node, inputs)
-        may_inline = self.inline and bound.op.inline and node_id not in scope.wanted
-        if may_inline and not (inputs or private or node.deps):
-            value_of = self.evaluate(bound, parts)
-            if value_of is not None:
-                scope.values[node_id] = self.inlined[scope.path + node_id] = value_of
-                return
         planned = PlannedDigest(manifest.digest(manifest.assemble(bound.identity, fields, private)))
-        self.place(scope, node_id, node, bound, planned, tuple(parts), inputs, private)
+        place = partial(
+            self.place, scope, node_id, node, bound, planned, tuple(parts), inputs, private
+        )
+        if bound.op.inline and not (inputs or private) and _is_free(node):
+            value = self.evaluate(bound, parts)
+            if value is not None:
+                self.spared[id(value)] = place
+                self.name(scope, node_id, value)
+                return
+        self.name(scope, node_id, place())
 
     def place(
         self,
@@ -205,8 +230,8 @@ class _Compiler:
         parts: tuple[Part, ...],
         inputs: tuple[int, ...],
         private: bytes,
-    ) -> None:
-        """Give a node its step: a new one, or that of a node which asks for the same."""
+    ) -> int:
+        """Return the step of a node: a new one, or that of a node which asks for the same."""
         after = scope.after
         if len(node.deps) > len(node.refs):
             only = {dep for dep in node.deps if dep not in node.refs}
@@ -227,8 +252,16 @@ class _Compiler:
                 # Waiting for a later step could close a circle; that work is done then anyway.
                 earlier = {each for each in after if each < known} - set(step.inputs)
                 step.after = tuple(sorted(earlier | set(step.after)))
-        self.index[name] = index
-        scope.values[node_id] = index
+        return index
+
+    def check_free(self, name: str) -> None:
+        """Raise GraphError if there is a vertex of this name, in a subgraph or beside it."""
+        if name in self.index or name in self.inlined:
+            inside = name.rpartition("/")[0]
+            msg = (
+                f"two nodes are called {name!r}, one of them in the subgraph {inside!r}; rename one"
+            )
+            raise GraphError(msg)
 
     def steps_behind(self, scope: Scope, names: Iterable[str]) -> set[int]:
         """Return the steps that some vertices, or values from outside, stand for."""
@@ -278,10 +311,11 @@ class _Compiler:
                 return None
         try:
             with FixedSurroundings():
-                return encode(bound.op.function(**values))
+                made = encode(bound.op.function(**values))
         except (Exception, SystemExit):  # noqa: BLE001  an op can fail in any way
             # It fails again in its task, where a failure is reported with its node and digest.
             return None
+        return hidden(made) if any(has_secret(payload) for _, _, payload in parts) else made
 
     # --- a graph within the graph ---
 
@@ -292,13 +326,7 @@ class _Compiler:
         if len(vertex.deps) > len(vertex.refs):
             only = {dep for dep in vertex.deps if dep not in vertex.refs}
             after = tuple(sorted({*after, *self.steps_behind(scope, only)}))
-        wanted = {vertex.output} if node_id in scope.wanted else set()
-        inner = Scope(
-            vertex.graph, vertex.params, wanted, path, scope, after, vertex.refs, scope.opened
-        )
-        if any(f"{path}{name}" in self.index for name in vertex.graph):
-            msg = f"node ids that begin with {path!r} are those of the subgraph {node_id!r}"
-            raise GraphError(msg)
+        inner = Scope(vertex.graph, vertex.params, path, scope, after, vertex.refs, scope.opened)
         # At once: a parameter that is handed down through many levels would be a deep recursion.
         for name in vertex.params:
             if name not in vertex.graph:
@@ -315,6 +343,7 @@ class _Compiler:
 
     def name(self, scope: Scope, node_id: str, value: Value) -> None:
         scope.values[node_id] = value
+        self.check_free(scope.path + node_id)
         if type(value) is int:
             self.index[scope.path + node_id] = value
         elif isinstance(value, Encoded):
@@ -341,28 +370,32 @@ class _Compiler:
             return None
         chosen = vertex.cases.get(case) or vertex.default
         if chosen is None:
-            raise SwitchError(switch=name, case=case, cases=tuple(sorted(vertex.cases)))
+            selector = self.selector(scope, name, vertex)
+            shown = None if has_secret(selector) else case
+            raise SwitchError(switch=name, case=shown, cases=tuple(sorted(vertex.cases)))
         if chosen in scope.values:
             self.name(scope, node_id, scope.values[chosen])
             return None
-        if node_id in scope.wanted:
-            scope.wanted.add(chosen)
         return chosen
 
     def case_of(self, scope: Scope, name: str, vertex: SwitchNode) -> str | None:
         """Return the case a switch takes, or None if it takes a run to know."""
         if scope.opened and any(scope.values.get(dep) is OPEN for dep in vertex.deps):
             return None
-        self.binder.begin()
-        self.binder.at = name, "selector", vertex.refs
         try:
-            _, payload = self.binder.parameter(scope, vertex.selector)
-        except NotCacheableError as error:
-            raise error.of(f"switch {name!r}, selector") from None
+            payload = self.selector(scope, name, vertex)
         except OpenError:
             return None
         if not self.binder.slots:
-            storage = payload if isinstance(payload, bytes) else payload.storage  # type: ignore[union-attr]
-            return case_text(name, decode(storage))
+            with FixedSurroundings(), unexplained(payload):
+                return case_text(name, value_of_payload(payload, no_values))
         self.open.append(OpenSwitch(name, payload, tuple(self.binder.slots)))
         return None
+
+    def selector(self, scope: Scope, name: str, vertex: SwitchNode) -> Payload:
+        self.binder.begin()
+        self.binder.at = name, "selector", vertex.refs
+        try:
+            return self.binder.parameter(scope, vertex.selector)[1]
+        except NotCacheableError as error:
+            raise error.of(f"switch {name!r}, selector") from None

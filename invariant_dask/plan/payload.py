@@ -7,16 +7,18 @@ resolved manifest, and with their values what the op gets.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
+from invariant_dask.core import cbor
 from invariant_dask.core import encode as enc
 from invariant_dask.core.decode import decode
 from invariant_dask.core.digest import BlobId
 from invariant_dask.core.encode import Described, Encoded, descriptor_of, encode
 from invariant_dask.core.files import FileContent
-from invariant_dask.errors import ExpressionError
+from invariant_dask.errors import ExpressionError, NotCacheableError
 from invariant_dask.graph.expressions import SEMANTICS, parse, parse_text
 
 ValueOf = Callable[[int], Any]
@@ -241,7 +243,7 @@ def placeholder(kind: str, source: object, names: Mapping[str, bytes]) -> bytes:
     version = SEMANTICS if kind != "item" else 1
     described = {name: Described(descriptor) for name, descriptor in names.items()}
     parts = [kind, version, list(source) if isinstance(source, tuple) else source, described]
-    return descriptor_of(enc.head(6, enc.TAG_DERIVED) + encode(parts).identity)
+    return descriptor_of(cbor.head(6, cbor.TAG_DERIVED) + encode(parts).identity)
 
 
 def settled(payload: Payload, value_of: ValueOf) -> Payload:
@@ -254,7 +256,19 @@ def settled(payload: Payload, value_of: ValueOf) -> Payload:
     """
     if not is_derived(payload):
         return payload
-    return _encoded(payload, value_of_payload(payload, value_of))
+    with unexplained(payload):
+        return _encoded(payload, value_of_payload(payload, value_of))
+
+
+@contextmanager
+def unexplained(payload: Payload) -> Iterator[None]:
+    """Let what goes wrong inside say nothing of values, if a secret is part of the payload."""
+    try:
+        yield
+    except (ExpressionError, NotCacheableError):
+        if has_secret(payload):
+            raise ExpressionError("an expression with a secret has no value") from None
+        raise
 
 
 def _encoded(payload: Payload, value: Any) -> Encoded:

@@ -9,12 +9,20 @@ from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
 from invariant_dask.core import manifest
+from invariant_dask.core.cbor import REF_HEAD
 from invariant_dask.core.digest import PlannedDigest, ResolvedDigest
-from invariant_dask.core.encode import REF_HEAD, Encoded
+from invariant_dask.core.encode import Encoded
 from invariant_dask.errors import ExpressionError
 from invariant_dask.ops.entry import Op
 from invariant_dask.ops.surroundings import FixedSurroundings
-from invariant_dask.plan.payload import Payload, ValueOf, describe, no_values, value_of_payload
+from invariant_dask.plan.payload import (
+    Payload,
+    ValueOf,
+    describe,
+    no_values,
+    unexplained,
+    value_of_payload,
+)
 
 Part: TypeAlias = "tuple[str, bytes, Payload]"
 """Name, encoded name and payload of one parameter."""
@@ -169,7 +177,7 @@ class Program:
         decisions = {}
         for switch in self.open:
             named = [values[self.steps[step].node] for step in switch.inputs]
-            with FixedSurroundings():
+            with FixedSurroundings(), unexplained(switch.selector):
                 value = value_of_payload(switch.selector, named.__getitem__)
             decisions[switch.name] = case_text(switch.name, value)
         return decisions

@@ -38,7 +38,8 @@ from invariant_dask.runtime.failures import op_failed, op_returned
 from invariant_dask.runtime.flight import Flights
 from invariant_dask.runtime.handle import Handle, Outcome
 from invariant_dask.store.base import Store
-from invariant_dask.store.files import FileHasher, open_file
+from invariant_dask.store.file_hashes import FileHasher
+from invariant_dask.store.files import open_file
 from invariant_dask.store.opening import StoreRef
 from invariant_dask.store.record import About, Found, PlannedEntry
 

@@ -16,6 +16,7 @@ from itertools import pairwise
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
+from invariant_dask.core import cbor
 from invariant_dask.core import encode as enc
 from invariant_dask.core.decode import verify
 from invariant_dask.core.digest import (
@@ -334,10 +335,10 @@ def check_artifact(record: Record, storage: bytes, blobs: Mapping[BlobId, Buffer
 
 
 def _whole(descriptor: bytes) -> bool:
-    return not descriptor.startswith(enc.HASHED_HEAD) and _BLOB not in descriptor
+    return not descriptor.startswith(cbor.HASHED_HEAD) and _BLOB not in descriptor
 
 
-_BLOB = enc.tagged(enc.TAG_BLOB, 2)
+_BLOB = cbor.tagged(cbor.TAG_BLOB, 2)
 _PLAIN_KINDS: dict[type, str] = {SealedList: "list", SealedDict: "dict"}
 
 

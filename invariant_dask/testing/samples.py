@@ -7,7 +7,8 @@ from typing import Any
 
 from invariant_dask.core import manifest as manifests
 from invariant_dask.core.digest import BlobId, PlannedDigest
-from invariant_dask.core.encode import describe, encode, encode_str
+from invariant_dask.core.encode import describe, encode
+from invariant_dask.core.scalars import encode_str
 from invariant_dask.store.base import Store
 from invariant_dask.store.record import EntryRow, PlannedEntry, parse_entry
 

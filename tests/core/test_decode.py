@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import cacheable_values, same
 
+from invariant_dask.core import cbor
 from invariant_dask.core import encode as enc
 from invariant_dask.core.decode import decode, verify
 from invariant_dask.core.digest import BlobId, blob_id
@@ -118,7 +119,7 @@ def test_any_bytes_are_refused_or_are_a_canonical_value(data) -> None:
     st.lists(cacheable_values(), max_size=8),
 )
 def test_any_content_of_a_tag_is_refused_or_is_canonical(number, content) -> None:
-    assert_refused_or_canonical(enc.head(6, number) + encode(content).storage)
+    assert_refused_or_canonical(cbor.head(6, number) + encode(content).storage)
 
 
 def assert_refused_or_canonical(data: bytes) -> None:

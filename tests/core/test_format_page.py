@@ -16,8 +16,9 @@ from vectors import names, reference
 import invariant_dask
 from invariant_dask.core import digest
 from invariant_dask.core import encode as enc
+from invariant_dask.core.cbor import head
 from invariant_dask.core.digest import blob_id
-from invariant_dask.core.encode import encode, head, stable_hash
+from invariant_dask.core.encode import encode, stable_hash
 from invariant_dask.ops.numeric import DECIMAL_CONTEXT
 from invariant_dask.ops.surroundings import FixedSurroundings
 

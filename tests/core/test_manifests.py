@@ -14,7 +14,9 @@ from vectors import names, reference
 
 from invariant_dask import MemoryStore, Node, compile, ref
 from invariant_dask.core import manifest as ours
-from invariant_dask.core.encode import REF_HEAD, descriptor_of, encode, encode_str
+from invariant_dask.core.cbor import REF_HEAD
+from invariant_dask.core.encode import descriptor_of, encode
+from invariant_dask.core.scalars import encode_str
 from invariant_dask.errors import EncodingError
 from invariant_dask.ops.registry import OpRegistry
 

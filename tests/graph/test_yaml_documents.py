@@ -202,6 +202,12 @@ def test_aliases_repeat_values_only_so_often() -> None:
     assert len(load_graph(graph_of("\n".join(lines[:5])))["n"].params) == 5
 
 
+def test_aliases_of_a_long_text_count_by_its_length() -> None:
+    text = "x" * 1_000_000
+    lines = [f"a: &a {text}", f"b: [{', '.join(['*a'] * 1_000)}]"]
+    assert "aliases repeat more than" in refused(graph_of("\n".join(lines))).reason
+
+
 def test_long_documents_are_refused_before_they_are_parsed(tmp_path) -> None:
     text = "a: b\n" * 10_000_000
     started = time.perf_counter()

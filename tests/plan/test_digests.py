@@ -12,12 +12,15 @@ import subprocess
 import sys
 from decimal import Decimal
 
+import pytest
 import sample_ops
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invariant_dask import Graph, MemoryStore, Node, compile, ref
+from invariant_dask import Graph, MemoryStore, Node, SubGraphNode, SwitchNode, compile, ref
+from invariant_dask.errors import GraphError
 from invariant_dask.ops.registry import OpRegistry
+from invariant_dask.plan.plan import Decision
 
 
 def digests(graph, **kwargs) -> dict[str, str]:
@@ -201,3 +204,40 @@ def test_compiling_is_stable_under_repetition() -> None:
         graph = base_graph()
         found = digests({name: graph[name] for name in names}, outputs=["out"])
         assert found == EXPECTED
+
+
+def test_what_an_inline_op_makes_of_known_values_is_known_however_they_came() -> None:
+    plain = digests({"out": Node("t:total", {"values": [5], "plus": 1})})
+    through = Node("stdlib:identity", {"value": ref("number")})
+    again = Node("stdlib:identity", {"value": ref("through")})
+    out = Node("t:total", {"values": [ref("again")], "plus": 1})
+    graph = {"through": through, "again": again, "out": out}
+    assert digests(graph, context={"number": 5}) == plain
+    literal = Node("stdlib:identity", {"value": 5})
+    assert digests({"number": literal, **graph}) == plain
+
+
+def test_asking_for_an_inline_node_as_well_changes_no_other_digest() -> None:
+    graph = {
+        "five": Node("stdlib:identity", {"value": 5}),
+        "choice": SwitchNode("x", cases={"x": "five"}),
+        "out": Node("t:total", {"values": [ref("choice")], "plus": 1}),
+    }
+    alone = digests(graph, outputs=["out"])["out"]
+    for others in (["five"], ["choice"], ["choice", "five"]):
+        assert digests(graph, outputs=["out", *others])["out"] == alone
+        assert digests(graph, outputs=[*others, "out"])["out"] == alone
+
+
+def test_volatile_inline_node_is_a_task() -> None:
+    graph = {"five": Node("stdlib:identity", {"value": 5}, cache="volatile")}
+    graph["out"] = Node("t:total", {"values": [ref("five")], "plus": 1})
+    assert compile(graph, store=MemoryStore()).plan()["five"].decision is Decision.RUN
+
+
+@pytest.mark.parametrize("outputs", [["sub", "sub/x"], ["sub/x", "sub"]])
+def test_node_with_the_name_of_an_inner_one_is_refused_in_any_order(outputs) -> None:
+    ephemeral = Node("t:source", {"seed": 1}, cache=False)
+    graph = {"sub": SubGraphNode(graph={"x": ephemeral}, output="x"), "sub/x": ephemeral}
+    with pytest.raises(GraphError, match="'sub/x'"):
+        compile(graph, outputs, store=MemoryStore())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from decimal import Decimal
 
 import pytest
@@ -428,3 +429,49 @@ def test_plain_dask_says_that_a_switch_has_to_be_decided_first(registry) -> None
     compiled = compile(g, ["end"], store=MemoryStore(), registry=registry)
     with pytest.raises(GraphError, match=r"'switch'.*use \.compute"):
         dask.compute(compiled, scheduler="sync")
+
+
+@pytest.mark.parametrize("expr", ["int(token) + n", "{token: 1}[string(n)]"])
+def test_secret_that_breaks_an_expression_in_a_run_is_not_told(run, expr) -> None:
+    g = {"n": Node("t:add", {"a": 1, "b": 1}), "out": Node("t:add", {"a": cel(expr), "b": 1})}
+    context = {"token": Secret("hunter2")}  # not below: a traceback shows the line
+    with pytest.raises(OpFailedError, match="with a secret") as caught:
+        run(g, ["out"], context)
+    assert "hunter2" not in _told(caught.value)
+
+
+@pytest.mark.parametrize("selector", ["token", "token + string(n)", "int(token) + n"])
+def test_secret_in_a_selector_is_not_told(run, selector) -> None:
+    n = Node("t:add", {"a": 1, "b": 1})
+    g = {"n": n, "out": SwitchNode(cel(selector), cases={"x": "n"})}
+    context = {"token": Secret("hunter2")}
+    with pytest.raises(GraphError, match="secret") as caught:
+        run(g, ["out"], context)
+    assert "hunter2" not in _told(caught.value)
+
+
+def test_selector_within_a_subgraph_may_be_part_of_a_container_with_a_secret(run) -> None:
+    inner = {
+        "yes": Node("t:add", {"a": 1, "b": 1}),
+        "choice": SwitchNode(cel("auth.mode"), cases={"x": "yes"}),
+    }
+    params = {"auth": {"mode": "x", "key": ref("token")}}
+    g = {"out": SubGraphNode(params=params, graph=inner, output="choice")}
+    assert run(g, context={"token": Secret("hunter2")}) == 2
+
+
+def _told(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error)) + repr(vars(error))
+
+
+def test_secret_that_an_inline_op_hands_on_is_in_no_manifest(registry) -> None:
+    g = {
+        "same": Node("stdlib:identity", {"value": ref("token")}),
+        "out": Node("t:wait", {"x": ref("same")}),
+    }
+    store = MemoryStore()
+    registry.register("t:wait", lambda x: len(x), version="1", on_drift="ignore")
+    compiled = compile(g, ["out"], {"token": Secret("hunter2")}, store=store, registry=registry)
+    assert compiled.compute(scheduler="sync") == 7
+    digest = bytes.fromhex(compiled.digests["out"])
+    assert b"hunter2" not in store.lookup([digest])[digest].record.manifest

@@ -33,8 +33,10 @@ from invariant_dask.core.digest import LEAF_SIZE, blob_id
 from invariant_dask.core.encode import encode
 from invariant_dask.core.files import File, FileContent
 from invariant_dask.errors import FileInputError, NotCacheableError
-from invariant_dask.store import files as files_module
-from invariant_dask.store.files import WHOLE, FileHandle, FileHasher, open_file
+from invariant_dask.store import file_hashes as hashes
+from invariant_dask.store import file_sources as sources
+from invariant_dask.store.file_hashes import FileHasher
+from invariant_dask.store.files import WHOLE, FileHandle, open_file
 
 LONG = WHOLE + LEAF_SIZE + 7
 SIZES = [0, 1, 1000, LEAF_SIZE - 1, LEAF_SIZE, LEAF_SIZE + 1, WHOLE, WHOLE + 1, LONG]
@@ -66,7 +68,7 @@ def later(monkeypatch):
 
     clock = Clock()
     real = time.time_ns
-    monkeypatch.setattr(files_module.time, "time_ns", lambda: real() + clock.ahead)
+    monkeypatch.setattr(hashes.time, "time_ns", lambda: real() + clock.ahead)
     return clock
 
 
@@ -74,14 +76,15 @@ def later(monkeypatch):
 def reads(monkeypatch):
     """How many chunks were read from files: a wrapper around the real thing."""
     seen: list[int] = []
-    real = files_module._chunks_of
+    real = hashes.chunks_of
 
     def counted(file):
         for chunk in real(file):
             seen.append(len(chunk))
             yield chunk
 
-    monkeypatch.setattr(files_module, "_chunks_of", counted)
+    monkeypatch.setattr(hashes, "chunks_of", counted)
+    monkeypatch.setattr(sources, "chunks_of", counted)
     return seen
 
 
@@ -127,8 +130,8 @@ def test_an_edit_within_two_seconds_is_seen_even_if_all_times_are_alike(
     # As on a file system whose clock ticks rarely: size, inode and both times stay as they are.
     path = tmp_path / "a"
     now = time.time_ns()
-    real = files_module._stamp
-    monkeypatch.setattr(files_module, "_stamp", lambda seen: (*real(seen)[:3], now, now))
+    real = hashes.stamp_of
+    monkeypatch.setattr(hashes, "stamp_of", lambda seen: (*real(seen)[:3], now, now))
     hasher = FileHasher(tmp_path / "m.sqlite" if remembered else None)
     for text in (b"one", b"two"):
         path.write_bytes(text)
@@ -226,12 +229,12 @@ def test_a_file_without_permission_is_an_error_that_says_so(tmp_path) -> None:
     program = (
         "import os, sys; sys.path[:0] = %r\n"
         "from invariant_dask.core.files import File\n"
-        "from invariant_dask.store.files import FileHasher\n"
+        "from invariant_dask.store.file_hashes import FileHasher\n"
         "import fsspec\n"
         "os.setuid(65534)\n"
         "try: FileHasher()(File(sys.argv[1]))\n"
         "except Exception as error: print(type(error).__name__, error)\n"
-    ) % [str(Path(files_module.__file__).parents[2])]
+    ) % [str(Path(hashes.__file__).parents[2])]
     done = subprocess.run(
         [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True
     )
@@ -242,7 +245,7 @@ def test_a_file_without_permission_is_an_error_that_says_so(tmp_path) -> None:
 def test_a_file_that_changes_while_it_is_hashed_is_read_again(tmp_path, monkeypatch) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"first")
-    real, edits = files_module._hash, [b"second", b"the third"]
+    real, edits = hashes.hash_chunks, [b"second", b"the third"]
 
     def hash_then_edit(chunks):
         found = real(chunks)
@@ -250,7 +253,7 @@ def test_a_file_that_changes_while_it_is_hashed_is_read_again(tmp_path, monkeypa
             path.write_bytes(edits.pop(0))
         return found
 
-    monkeypatch.setattr(files_module, "_hash", hash_then_edit)
+    monkeypatch.setattr(hashes, "hash_chunks", hash_then_edit)
     assert FileHasher()(File(path)).blob == blob_id(b"the third")
     edits[:] = [b"x" * n for n in range(1, 9)]
     with pytest.raises(FileInputError, match="keeps changing while it is read"):
@@ -293,13 +296,13 @@ def test_a_file_that_is_young_when_hashing_starts_is_not_remembered(
     # Hashing a large file takes longer than the two seconds; it may have been written until then.
     path = tmp_path / "a"
     path.write_bytes(b"x")
-    real = files_module._hash
+    real = hashes.hash_chunks
 
     def slow(chunks):
         later.forward(10)
         return real(chunks)
 
-    monkeypatch.setattr(files_module, "_hash", slow)
+    monkeypatch.setattr(hashes, "hash_chunks", slow)
     hasher = FileHasher()
     hasher(File(path))
     assert not hasher._known
@@ -324,7 +327,7 @@ def test_a_symbolic_link_pointed_elsewhere_meanwhile_spoils_no_memory(
     link = tmp_path / "link"
     link.symlink_to("a")
     later.forward(10)
-    real = files_module._stamp_of_path
+    real = hashes.stamp_of_path
 
     def switch(path):
         found = real(path)
@@ -335,7 +338,7 @@ def test_a_symbolic_link_pointed_elsewhere_meanwhile_spoils_no_memory(
 
     hasher = FileHasher()
     with monkeypatch.context() as patched:
-        patched.setattr(files_module, "_stamp_of_path", switch)
+        patched.setattr(hashes, "stamp_of_path", switch)
         assert hasher(File(link)).blob == blob_id(b"b")
     assert hasher(File(tmp_path / "a")).blob == blob_id(b"a")
     assert hasher(File(tmp_path / "b")).blob == blob_id(b"b")
@@ -355,7 +358,7 @@ def test_the_memory_is_shared_by_processes(tmp_path, later) -> None:
 
 
 def _hash_settled(memory: str, path: str) -> bytes:
-    files_module.SETTLED_NS = -1  # in a process of its own
+    hashes.SETTLED_NS = -1  # in a process of its own
     return FileHasher(memory)(File(path)).blob
 
 
@@ -534,7 +537,7 @@ def test_only_versions_that_promise_the_bytes_are_believed(tagged, url, extra, r
 
 def test_a_url_that_changes_while_it_is_read_is_read_again(tagged, monkeypatch) -> None:
     put("tagged://b/a", b"first")
-    real, edits = files_module._hash, [b"second"]
+    real, edits = hashes.hash_chunks, [b"second"]
 
     def hash_then_edit(chunks):
         found = real(chunks)
@@ -542,7 +545,7 @@ def test_a_url_that_changes_while_it_is_read_is_read_again(tagged, monkeypatch) 
             put("tagged://b/a", edits.pop())
         return found
 
-    monkeypatch.setattr(files_module, "_hash", hash_then_edit)
+    monkeypatch.setattr(hashes, "hash_chunks", hash_then_edit)
     assert FileHasher()(File("tagged://b/a")).blob == blob_id(b"second")
 
 
@@ -575,8 +578,8 @@ def test_leaves_do_not_depend_on_how_a_stream_delivers(size, seed) -> None:
         def read(self, size=-1):
             return super().read(source.randint(1, max(1, min(size, LEAF_SIZE))))
 
-    whole = files_module._hash(files_module._chunks_of(Dribble(data)))
-    assert files_module.blob_id_of_leaves(*whole) == blob_id(data)
+    whole = hashes.hash_chunks(hashes.chunks_of(Dribble(data)))
+    assert hashes.blob_id_of_leaves(*whole) == blob_id(data)
 
 
 # --- what an op sees ------------------------------------------------------------------------------
@@ -799,7 +802,7 @@ def test_leaves_are_believed_because_they_hash_to_the_id(tmp_path, reads) -> Non
 
 
 def test_leaves_used_last_are_kept_longest(tmp_path, reads, monkeypatch) -> None:
-    monkeypatch.setattr(files_module, "_LEAVES_KEPT", 2)
+    monkeypatch.setattr(hashes, "_LEAVES_KEPT", 2)
     hasher = FileHasher()
     contents = []
     for n in range(3):
