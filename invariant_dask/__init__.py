@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from invariant_dask.session import Compiled, Run, compile  # noqa: A004
     from invariant_dask.store.chain import ChainStore
     from invariant_dask.store.disk import DiskStore
+    from invariant_dask.store.file_artifacts import FileArtifact
     from invariant_dask.store.memory import MemoryStore
     from invariant_dask.store.null import NullStore
     from invariant_dask.store.opening import open_store
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
     from invariant_dask.store.wrapping import ReadOnly
 
 __all__ = [
-    "Cel", "ChainStore", "Compiled", "Decision", "DiskStore", "Document", "File", "Graph",
-    "ICacheable", "MemoryStore", "Node", "NullStore", "OpRegistry", "Plan", "ReadOnly", "Ref",
-    "Run", "Secret", "SubGraphNode", "SwitchNode", "Tier", "__version__", "cacheable", "cel",
+    "Cel", "ChainStore", "Compiled", "Decision", "DiskStore", "Document", "File", "FileArtifact",
+    "Graph", "ICacheable", "MemoryStore", "Node", "NullStore", "OpRegistry", "Plan", "ReadOnly",
+    "Ref", "Run", "Secret", "SubGraphNode", "SwitchNode", "Tier", "__version__", "cacheable", "cel",
     "compile", "default_registry", "dump_graph", "load_document", "load_graph", "op",
     "open_store", "ref",
 ]  # fmt: skip
@@ -51,6 +52,7 @@ _HOMES = {
     "session": ("Compiled", "Run", "compile"),
     "store.chain": ("ChainStore",),
     "store.disk": ("DiskStore",),
+    "store.file_artifacts": ("FileArtifact",),
     "store.memory": ("MemoryStore",),
     "store.null": ("NullStore",),
     "store.opening": ("open_store",),

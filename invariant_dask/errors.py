@@ -342,6 +342,10 @@ class StoreNotSharedError(StoreError, OSError):
     """A worker does not see the store of the client."""
 
 
+class TrustError(StoreError, ValueError):
+    """A key, or what is said about whom to trust, cannot be used."""
+
+
 class ArtifactNotFoundError(StoreError, KeyError):
     """A store holds nothing under a digest."""
 

@@ -10,30 +10,34 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from dask.delayed import Delayed
 
-from invariant_dask.core.digest import PlannedDigest, parse_hex
+from invariant_dask.core.digest import parse_hex
 from invariant_dask.core.manifest import NONCE_SIZE
 from invariant_dask.core.sealed import SealedDict
-from invariant_dask.errors import ArtifactLostError, GraphError, OutputsError
+from invariant_dask.errors import ArtifactLostError, OutputsError
 from invariant_dask.graph.composite import Vertex
 from invariant_dask.graph.markers import Ref
 from invariant_dask.graph.model import Graph
-from invariant_dask.ops import claims
 from invariant_dask.ops.registry import OpRegistry, default_registry
-from invariant_dask.plan.compile import compile_graph
+from invariant_dask.plan.binding import FileResolver
+from invariant_dask.plan.compile import Decisions, compile_bound, compile_graph
 from invariant_dask.plan.plan import Plan
-from invariant_dask.plan.program import Program
+from invariant_dask.plan.program import BindOp, BoundOp, Program, bind_op
+from invariant_dask.plan.seed import Sown, sow
 from invariant_dask.runtime import code, collector, graph, planner
-from invariant_dask.runtime.driver import Driver, Progress, writer
-from invariant_dask.runtime.handle import Handle, Outcome, decode_artifact
+from invariant_dask.runtime.driver import Progress, info_of
+from invariant_dask.runtime.growth import growing_graph, growing_key
+from invariant_dask.runtime.handle import Outcome, decode_artifact
 from invariant_dask.runtime.produce import RunInfo
 from invariant_dask.runtime.run import Run
 from invariant_dask.runtime.schedulers import scheduler_for
+from invariant_dask.runtime.stages import Stages, check_known, checked_names, forced_steps
 from invariant_dask.store.base import Store
 from invariant_dask.store.file_hashes import FileHasher
 from invariant_dask.store.opening import Where, open_store
@@ -89,14 +93,40 @@ def compile(  # noqa: A001  the verb of this package
     chosen = default_registry() if registry is None else registry
     folder = opened.local_folder
     hasher = FileHasher(folder / "files.sqlite" if folder else None)
-    compiling = partial(compile_graph, registry=chosen, resolve_file=hasher)
+    bind = partial(bind_op, chosen)
     with collector.paused():
-        program = compiling(graph, outputs, context, nonce=os.urandom(NONCE_SIZE))
+        program = compile_graph(
+            graph, outputs, context,
+            registry=chosen, resolve_file=hasher, nonce=os.urandom(NONCE_SIZE),
+        )  # fmt: skip
     if not program.open:
         return Compiled(program, opened)
     # The caller may change the graph before its switches are decided.
-    kept, outside = Graph(program.name, graph), dict(context or {})
-    return Compiled(program, opened, partial(compiling, kept, program.outputs, outside))
+    kept = Graph(program.name, graph)
+    return Compiled(program, opened, Undecided(kept, dict(context or {}), bind, hasher))
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """What a program with open switches was compiled from."""
+
+    graph: Mapping[str, Vertex]
+    context: Mapping[str, object]
+    bind: BindOp
+    resolve_file: FileResolver
+
+    def grow(self, program: Program, decisions: Decisions) -> Program:
+        """Compile again, now that some switches are decided."""
+        return compile_bound(
+            self.graph, program.outputs, self.context, bind=self.bind,
+            resolve_file=self.resolve_file, nonce=program.nonce, decisions=decisions,
+        )  # fmt: skip
+
+    def sow(self, program: Program) -> Sown:
+        """Return what the rest of the program grows from, elsewhere."""
+        return sow(
+            self.graph, program, self.context, bind=self.bind, resolve_file=self.resolve_file
+        )
 
 
 class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
@@ -106,18 +136,17 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
     take over task by task instead of copying it under random keys.
     """
 
-    __slots__ = ("_complete", "_grow", "program", "store")
+    __slots__ = ("_complete", "_sown", "_undecided", "program", "store")
 
     program: Program
     store: Store
 
-    def __init__(
-        self, program: Program, store: Store, grow: Callable[..., Program] | None = None
-    ) -> None:
-        super().__init__(graph.value_key(program), None)
+    def __init__(self, program: Program, store: Store, undecided: Undecided | None = None) -> None:
+        super().__init__("" if program.open else graph.value_key(program), None)
         self.program = program
         self.store = store
-        self._grow = grow
+        self._undecided = undecided
+        self._sown: Sown | None = None
         self._complete: graph.DaskGraph | None = None
 
     # --- what it is ---
@@ -126,11 +155,12 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
     def digests(self) -> Mapping[str, str]:
         """Planned digest of each node, in hex.
 
-        With several outputs, `<outputs>` names all of them together.
+        With several outputs, `<outputs>` names all of them together. What depends on a switch that
+        is not decided has none yet.
         """
         steps = self.program.steps
         digests = {node: steps[i].planned.hex() for node, i in self.program.index.items()}
-        if len(self.program.outputs) > 1:
+        if len(self.program.outputs) > 1 and not self.program.open:
             digests["<outputs>"] = graph.bundle_hex(self.program)
         return digests
 
@@ -153,36 +183,68 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
     # --- plain Dask ---
 
     @property
+    def _key(self) -> str:
+        # Dask reads this one too. An undecided graph is named when somebody asks, not before:
+        # that takes a look at all that might be needed.
+        return growing_key(self._sow()) if self.program.open else self._layer
+
+    @_key.setter
+    def _key(self, key: str) -> None:
+        pass  # `Delayed` keeps it as the name of its layer as well
+
+    def __dask_layers__(self) -> tuple[str, ...]:
+        return (self.key,)
+
+    @property
     def dask(self) -> graph.DaskGraph:
         """The complete graph for plain Dask; its tasks ask the store first.
+
+        What depends on switches that are not decided is one task, which makes it in place.
 
         Raises
         ------
         StaleCodeError
             If an op, or code it uses, changed since the graph was compiled.
         """
-        self._check_decided()
         code.recheck_ops(self.program.steps)
+        if self._sown is not None:
+            code.recheck_all(op for op in self._sown.ops.values() if isinstance(op, BoundOp))
         return self._graph()
 
     def _graph(self) -> graph.DaskGraph:
         if self._complete is None:
             with collector.paused():
-                self._complete = graph.complete_graph(self.program, self.info(""))
+                self._complete = self._complete_graph(self.program)
         return self._complete
+
+    def _complete_graph(self, program: Program) -> graph.DaskGraph:
+        if program.open:
+            return growing_graph(program, self._sow(), self.info(""))
+        return graph.complete_graph(program, self.info(""))
+
+    def _sow(self) -> Sown:
+        if self._sown is None:
+            assert self._undecided is not None
+            self._sown = self._undecided.sow(self.program)
+        return self._sown
 
     def frozen(self) -> Delayed:
         """Plan now, and return a plain Dask object for what is left to do.
+
+        Where a switch takes a run to decide, that is everything.
 
         Raises
         ------
         StaleCodeError
             If an op that must run, or code it uses, changed since the graph was compiled.
         """
-        self._check_decided()
-        plan, _ = planner.make_plan(self.program, self.store)
-        code.recheck_ops(self.program.steps[index] for index in plan.run)
-        return Delayed(self.key, graph.frozen_graph(plan, self.info(""), self._graph()))
+        program, plan = self._decided()
+        if program.open:
+            return Delayed(self.key, self.dask)
+        code.recheck_ops(program.steps[index] for index in plan.run)
+        complete = self._graph() if program is self.program else self._complete_graph(program)
+        frozen = graph.frozen_graph(plan, self.info(""), complete)
+        return Delayed(graph.value_key(program), frozen)
 
     # --- entries that plan ---
 
@@ -200,19 +262,28 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
             If `rerun` names an unknown node.
         """
         names = checked_names(rerun)
+        program, plan = self._decided(names)
+        if not program.open:
+            check_known(program, names)
+        return planner.add_causes(plan, self.store)
+
+    def _decided(self, rerun: Sequence[str] = ()) -> tuple[Program, Plan]:
+        """Return the program as far as what is stored decides it, and a plan.
+
+        If that is not all of it, the plan is for what decides the rest.
+        """
         program, decisions = self.program, dict[str, str]()
         while program.open:
             stage = program.selectors()
-            plan, _ = planner.make_plan(stage, self.store, forced=forced_steps(stage, names))
+            plan, _ = planner.make_plan(stage, self.store, forced=forced_steps(stage, rerun))
             values = self._stored_values(plan)
             if values is None:
-                return planner.add_causes(plan, self.store)
-            assert self._grow is not None
+                return program, plan
+            assert self._undecided is not None
             decisions |= program.decide(values)
-            program = self._grow(decisions=decisions)
-        check_known(program, names)
-        plan, _ = planner.make_plan(program, self.store, forced=forced_steps(program, names))
-        return planner.add_causes(plan, self.store)
+            program = self._undecided.grow(program, decisions)
+        plan, _ = planner.make_plan(program, self.store, forced=forced_steps(program, rerun))
+        return program, plan
 
     def _stored_values(self, plan: Plan) -> dict[str, Any] | None:
         """Return the values of the outputs, or None if any of them takes a run."""
@@ -288,16 +359,7 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
 
     def info(self, run: str) -> RunInfo:
         """Return what all tasks of one submission share."""
-        return RunInfo(self.store.ref(), run, writer(), claims.references())
-
-    def _check_decided(self) -> None:
-        if self.program.open:
-            names = ", ".join(repr(switch.name) for switch in self.program.open)
-            msg = (
-                f"what switch {names} takes is known only when its selector has been computed, and "
-                "plain Dask wants the whole graph before; use .compute() or .run()"
-            )
-            raise GraphError(msg)
+        return info_of(self.store, run)
 
     def _execute(
         self,
@@ -310,68 +372,17 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         if not self.program.open:
             check_known(self.program, names)
         # Ephemeral nodes are new in every run, and this object may be run by several threads.
-        nonce = os.urandom(NONCE_SIZE)
-        program = self.program.renewed(nonce) if self.program.has_private else self.program
+        program = self.program
+        if program.has_private or program.open:
+            program = program.renewed(os.urandom(NONCE_SIZE))
         run = Run(uuid.uuid4().hex, program, time.time_ns())
-        decisions: dict[str, str] = {}
-        made: dict[PlannedDigest, Handle] = {}
-        while program.open:
-            assert self._grow is not None
-            run.program = program.selectors(forced_steps(program, names))
-            self._drive(run, names, made, scheduler, options, progress)
-            decisions |= program.decide(run.values)
-            program = self._grow(nonce=nonce, decisions=decisions)
-            run.values, run.plans = {}, []
-        check_known(program, names)
-        run.program = program
-        self._drive(run, names, made, scheduler, options, progress)
+        stages = Stages(
+            self.store, lambda: scheduler_for(scheduler, options), names, progress
+        )  # fmt: skip
+        grow = partial(self._undecided.grow, program) if self._undecided is not None else None
+        stages.follow(run, grow)
         run.seconds = (time.time_ns() - run.started) / 1e9
         return run
-
-    def _drive(
-        self,
-        run: Run,
-        rerun: Collection[str],
-        made: dict[PlannedDigest, Handle],
-        scheduler: Any,
-        options: dict[str, Any],
-        progress: Progress | None,
-    ) -> None:
-        """Run one program of a run; what it makes is used by the next one of the same run."""
-        steps = run.program.steps
-        again = forced_steps(run.program, rerun)
-        done = {index for index in again if steps[index].planned in made}
-        driver = Driver(self.store, run, again - done, progress)
-        # What is made from these is stored as it came out some other time.
-        driver.void |= done
-        driver.start()
-        driver.take_over(made)
-        if not driver.finished:
-            with scheduler_for(scheduler, options) as chosen:
-                driver.finish(chosen)
-        made.update((steps[index].planned, handle) for index, handle in driver.handles.items())
-
-
-def checked_names(rerun: Iterable[str]) -> list[str]:
-    """Return the ids of nodes to run again."""
-    if isinstance(rerun, str):
-        raise OutputsError(f"rerun must be a list of node ids; write [{rerun!r}]")
-    return list(rerun)
-
-
-def check_known(program: Program, names: Iterable[str]) -> None:
-    """Raise OutputsError if a name is not that of an active node."""
-    for name in names:
-        if name not in program.index:
-            raise OutputsError(f"rerun names {name!r}, which is not among the active nodes")
-
-
-def forced_steps(program: Program, rerun: Iterable[str]) -> frozenset[int]:
-    """Return the steps to run whatever is stored: those asked for, and volatile ones."""
-    steps = program.steps
-    forced = {program.index[name] for name in rerun if name in program.index}
-    forced |= {index for index, step in enumerate(steps) if step.volatile}
-    return frozenset(forced)
 
 
 def _ignore(_plan: Plan, _digest: str, _outcome: Outcome) -> None:

@@ -44,10 +44,11 @@ FILES = {
         "yaml_documents", "data_uri", "sources", "loading", "documents",
     ],
     "store": [
-        "record", "backend", "base", "memory", "null", "grouping", "connections", "index",
-        "eviction", "spool", "disk", "wrapping", "breaker", "behind", "tiers", "found_far",
-        "chain_ref", "chain_tiers", "chain", "chain_opening", "opening", "file_sources",
-        "file_hashes", "files",
+        "compression", "file_artifacts", "codec_arrow", "codec_pandas", "codec_images", "codecs",
+        "about", "record", "backend", "keys", "trust", "misses", "reading", "base", "memory",
+        "null", "grouping", "connections", "index", "eviction", "spool", "disk", "wrapping",
+        "late", "breaker", "behind", "tiers", "found_far", "chain_ref", "chain_trust",
+        "chain_tiers", "chain", "chain_opening", "opening", "file_sources", "file_hashes", "files",
     ],
     "ops": [
         "code_homes", "code_parts", "code_ast", "code_names", "code_source", "code_values",
@@ -57,12 +58,12 @@ FILES = {
     ],
     "plan": [
         "payload", "program", "plan", "coherence", "drift", "decide", "explain", "binding",
-        "compile",
+        "compile", "seed",
     ],
-    "testing": ["samples", "basics", "contract", "counting", "trouble"],
+    "testing": ["samples", "basics", "contract", "codecs", "counting", "trouble"],
     "runtime": [
         "collector", "failures", "flight", "sealing", "handle", "code", "produce", "task", "graph",
-        "sharing", "known", "loop", "schedulers", "planner", "run", "driver",
+        "sharing", "known", "loop", "schedulers", "planner", "run", "driver", "stages", "growth",
     ],
 }  # fmt: skip
 
@@ -76,8 +77,13 @@ FENCES = {
     "celpy": ("graph/expressions.py",),
     "re2": ("graph/cel_values.py",),
     "click": ("cli/",),
+    "cryptography": ("store/keys.py",),
     "rich": ("cli/", "view/console.py"),
     "cloudpickle": ("runtime/code.py",),
+    "pandas": ("store/codec_pandas.py",),
+    "pyarrow": ("store/codec_arrow.py", "store/codec_pandas.py"),
+    "PIL": ("store/codec_images.py", "demo/"),
+    "zstandard": ("store/compression.py",),
 }
 
 

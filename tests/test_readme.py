@@ -46,7 +46,7 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert command in (ROOT / ".ci" / "run").read_text()
 
 
-@pytest.mark.parametrize("word", re.findall(r"^invariant-dask (\w+)", README, re.MULTILINE))
+@pytest.mark.parametrize("word", re.findall(r"^invariant-dask ([\w-]+)", README, re.MULTILINE))
 def test_commands_in_the_readme_exist(word) -> None:
     from invariant_dask.cli.app import app
 

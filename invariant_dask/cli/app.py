@@ -16,6 +16,7 @@ import click
 from invariant_dask._version import __version__
 from invariant_dask.cli.documents import dump, validate
 from invariant_dask.cli.inputs import Asked, Input, read_input, takes_a_graph
+from invariant_dask.cli.keys import keygen, trusted_keys
 from invariant_dask.cli.ops import ops
 from invariant_dask.cli.outputs import Target
 from invariant_dask.errors import InvariantError, OpError
@@ -89,6 +90,8 @@ def app() -> None:
 app.add_command(validate)
 app.add_command(dump)
 app.add_command(ops)
+app.add_command(keygen)
+app.add_command(trusted_keys)
 
 
 @app.command()

@@ -32,9 +32,12 @@ DOMAIN_VALUE = b"invariant-dask/v1/value\0"
 DOMAIN_MANIFEST = b"invariant-dask/v1/manifest\0"
 DOMAIN_BLOB = b"invariant-dask/v1/blob\0"
 DOMAIN_ENTRY = b"invariant-dask/v1/entry\0"
+DOMAIN_SIGNED_RECORD = b"invariant-dask/v1/signed-record\0"
+DOMAIN_SIGNED_PLANNED = b"invariant-dask/v1/signed-planned\0"
 DOMAIN_CODE = b"invariant-dask/v1/code\0"
 DOMAIN_BUNDLE = b"invariant-dask/v1/bundle\0"
 DOMAIN_SALT = b"invariant-dask/v1/salt\0"
+DOMAIN_GROWTH = b"invariant-dask/v1/growth\0"
 
 LEAF_SIZE = 1 << 20
 DIGEST_SIZE = 32

@@ -62,10 +62,12 @@ class TypeBinding:
 
 
 Claim = Callable[[type], bool]
+NameClaim = Callable[[str, str], bool]
 
 _by_class: dict[type, TypeBinding] = {}
 _by_name: dict[str, list[TypeBinding]] = {}
 _claims: list[Claim] = []
+_name_claims: list[NameClaim] = []
 
 
 def bind(binding: TypeBinding) -> None:
@@ -113,6 +115,15 @@ def claimed(cls: type) -> TypeBinding | None:
     return _by_class.get(cls) if any(claim(cls) for claim in _claims) else None
 
 
+def on_unknown_name(claim: NameClaim) -> None:
+    """Have `claim` asked about names and identities in bytes that are not registered.
+
+    It may `bind` a class that it knew beforehand, and never one that only the bytes lead to.
+    """
+    if claim not in _name_claims:
+        _name_claims.append(claim)
+
+
 def bindings() -> tuple[TypeBinding, ...]:
     """Return all that is registered."""
     return tuple(_by_class.values())
@@ -126,10 +137,19 @@ def find(name: str, identity: str) -> TypeBinding:
     UnknownTypeError
         If this process has not registered exactly that type; nothing is imported.
     """
+    binding = _find(name, identity)
+    if binding is None and any(claim(name, identity) for claim in _name_claims):
+        binding = _find(name, identity)
+    if binding is not None:
+        return binding
+    raise UnknownTypeError(name=name, identity=identity)
+
+
+def _find(name: str, identity: str) -> TypeBinding | None:
     for binding in reversed(_by_name.get(name, ())):
         if binding.identity == identity:
             return binding
-    raise UnknownTypeError(name=name, identity=identity)
+    return None
 
 
 def adopt(binding: TypeBinding) -> None:

@@ -24,7 +24,7 @@ from invariant_dask.core.encode import (
 )
 from invariant_dask.core.files import File, FileContent
 from invariant_dask.core.scalars import encode_int
-from invariant_dask.errors import ExpressionError, GraphError, NotCacheableError
+from invariant_dask.errors import ExpressionError, GraphError, InvariantError, NotCacheableError
 from invariant_dask.graph.composite import Vertex
 from invariant_dask.graph.expressions import Text
 from invariant_dask.graph.markers import Cel, Ref, parsed_texts
@@ -60,6 +60,25 @@ class _OpenValue:
 
 OPEN = _OpenValue()
 """Stands for the value of a vertex behind a switch that is not decided."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """A literal that was encoded before, or what is wrong with it for whoever needs it."""
+
+    literal: Encoded | InvariantError
+
+    def encoded(self) -> Encoded:
+        """Return the value.
+
+        Raises
+        ------
+        InvariantError
+            If it has no canonical form.
+        """
+        if isinstance(self.literal, Encoded):
+            return self.literal
+        raise self.literal
 
 
 class Bound(NamedTuple):
@@ -120,7 +139,8 @@ class Binder:
         self.inside: tuple[list[Payload], Blobs, Scope | None] = [], {}, None
         """The slots and blobs of the container that is being encoded, and where that is."""
         self.handlers: dict[type, Handler] = {
-            Ref: self.marker, Cel: self.marker, Text: self.marker, File: self.file
+            Ref: self.marker, Cel: self.marker, Text: self.marker, File: self.file,
+            Fixed: self.fixed,
         }  # fmt: skip
         self.begin()
 
@@ -205,6 +225,8 @@ class Binder:
         if scope.parent is None:
             given = scope.outside[name]
             try:
+                if isinstance(given, Fixed):
+                    return given.encoded()
                 if isinstance(given, Secret):
                     return hidden(encode(given.reveal(), {File: self.file}))
                 return encode(given, {File: self.file})
@@ -297,6 +319,12 @@ class Binder:
 
     def content(self, content: FileContent) -> Pair:
         encoded = encode(content)
+        return encoded.identity, encoded.storage
+
+    def fixed(self, value: Fixed) -> Pair:
+        encoded = value.encoded()
+        _, blobs, _ = self.inside
+        blobs.update(encoded.blobs)
         return encoded.identity, encoded.storage
 
     def file(self, file: File) -> Pair:

@@ -34,7 +34,16 @@ from invariant_dask.plan.payload import (
     unexplained,
     value_of_payload,
 )
-from invariant_dask.plan.program import BoundOp, OpenSwitch, Part, Program, Step, case_text
+from invariant_dask.plan.program import (
+    BindOp,
+    BoundOp,
+    OpenSwitch,
+    Part,
+    Program,
+    Step,
+    bind_op,
+    case_text,
+)
 
 Decisions = Mapping[str, str]
 """The case that a switch takes, by the path of the switch."""
@@ -74,9 +83,27 @@ def compile_graph(
     SpecError
         A leaf of it for whatever is wrong; nothing has run by then.
     """
+    bind = partial(bind_op, registry)
+    return compile_bound(
+        graph, outputs, context,
+        bind=bind, resolve_file=resolve_file, nonce=nonce, decisions=decisions,
+    )  # fmt: skip
+
+
+def compile_bound(
+    graph: Mapping[str, Vertex],
+    outputs: Iterable[str | Ref] | None,
+    context: Mapping[str, object] | None,
+    *,
+    bind: BindOp,
+    resolve_file: FileResolver,
+    nonce: bytes = b"",
+    decisions: Decisions | None = None,
+) -> Program:
+    """Compile a graph as `compile_graph` does, with ops from anywhere."""
     graph = check_graph(graph)
     chosen = choose_outputs(graph, outputs)
-    compiler = _Compiler(context or {}, registry, resolve_file, nonce, decisions or {})
+    compiler = _Compiler(context or {}, bind, resolve_file, nonce, decisions or {})
     compiler.compile(graph, chosen)
     return Program(
         compiler.steps,
@@ -117,13 +144,13 @@ class _Compiler:
     def __init__(
         self,
         context: Mapping[str, object],
-        registry: OpRegistry,
+        bind: BindOp,
         resolve_file: FileResolver,
         nonce: bytes,
         decisions: Decisions,
     ) -> None:
         self.context = context
-        self.registry = registry
+        self.bind_op = bind
         self.nonce = nonce
         self.decisions = decisions
         self.steps: list[Step] = []
@@ -276,7 +303,7 @@ class _Compiler:
 
     def bind(self, op_name: str, node_id: str) -> BoundOp:
         try:
-            op = self.registry.get(op_name)
+            bound = self.ops[op_name] = self.bind_op(op_name)
         except UnknownOpError as error:
             raise UnknownOpError(
                 op=op_name,
@@ -284,10 +311,6 @@ class _Compiler:
                 node=node_id,
                 reason=error.reason,
             ) from None
-        identity = op.identity()
-        declared = identity.kind == "version" and identity.code is not None
-        code = identity.code.digest if declared and identity.code is not None else ""
-        bound = self.ops[op_name] = BoundOp(op, identity.encode(), code)
         return bound
 
     def private(self, name: str, node: Node, inputs: tuple[int, ...]) -> bytes:

@@ -51,7 +51,11 @@ Recent = Callable[[str], Sequence[Past]]
 """Returns the latest stored records of an op."""
 
 
-def explain(plan: Plan, recent: Recent) -> dict[int, tuple[str, ...]]:
+Why = Callable[[bytes], str]
+"""Returns why the store did not take what it has under a digest, or nothing."""
+
+
+def explain(plan: Plan, recent: Recent, why: Why) -> dict[int, tuple[str, ...]]:
     """Return, for each step that runs, its causes in words: its own first, then what it follows."""
     past: dict[str, list[tuple[str, Manifest]]] = {}
     causes: dict[int, tuple[str, ...]] = {}
@@ -63,7 +67,10 @@ def explain(plan: Plan, recent: Recent) -> dict[int, tuple[str, ...]]:
             upstream |= roots.get(source, frozenset())
         reason = plan.reasons[index]
         own: list[str] = []
-        if reason in {Reason.FORCED, Reason.EPHEMERAL, Reason.LOST}:
+        refused = "" if reason in {Reason.FORCED, Reason.EPHEMERAL} else _refusal(plan, index, why)
+        if refused:
+            own = [refused]
+        elif reason in {Reason.FORCED, Reason.EPHEMERAL, Reason.LOST}:
             own = [reason.value]
         else:
             op = step.bound.op.name
@@ -76,6 +83,15 @@ def explain(plan: Plan, recent: Recent) -> dict[int, tuple[str, ...]]:
         follows = [f"follows from {_join(sorted(upstream))}"] if upstream else []
         causes[index] = tuple(own + follows)
     return causes
+
+
+def _refusal(plan: Plan, index: int, why: Why) -> str:
+    """Return why a step runs although there is something stored for it."""
+    step = plan.program.steps[index]
+    refused = why(step.planned)
+    if not refused and not step.derives and all(source in plan.found for source in step.inputs):
+        refused = why(step.resolve([plan.found[each].record.descriptor for each in step.inputs]))
+    return refused
 
 
 def _own_causes(plan: Plan, index: int, past: Sequence[tuple[str, Manifest]]) -> list[str]:

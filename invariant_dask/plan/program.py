@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
@@ -14,6 +14,7 @@ from invariant_dask.core.digest import PlannedDigest, ResolvedDigest
 from invariant_dask.core.encode import Encoded
 from invariant_dask.errors import ExpressionError
 from invariant_dask.ops.entry import Op
+from invariant_dask.ops.registry import OpRegistry
 from invariant_dask.ops.surroundings import FixedSurroundings
 from invariant_dask.plan.payload import (
     Payload,
@@ -57,6 +58,27 @@ class BoundOp:
     """Identity form of the op's identity; it also names the code on workers."""
     code: str = ""
     """Fingerprint of the code, where the identity is a declared version and it has one."""
+
+
+BindOp = Callable[[str], BoundOp]
+"""Returns an op by its name, with its identity; raises `UnknownOpError` if there is none."""
+
+
+def bind_op(registry: OpRegistry, name: str) -> BoundOp:
+    """Return a registered op with the identity that it has now.
+
+    Raises
+    ------
+    UnknownOpError
+        If no op has that name.
+    CodeIdentityError
+        If it has no identity.
+    """
+    op = registry.get(name)
+    identity = op.identity()
+    declared = identity.kind == "version" and identity.code is not None
+    code = identity.code.digest if declared and identity.code is not None else ""
+    return BoundOp(op, identity.encode(), code)
 
 
 @dataclass(slots=True)
@@ -161,10 +183,14 @@ class Program:
         With it goes what would come out differently if it were made once more in the same run,
         as `also` would.
         """
-        wanted = {*also} | {step for switch in self.open for step in switch.inputs}
+        wanted = sorted({*also, *self.deciding()})
+        return replace(self, outputs=tuple(self.steps[step].node for step in wanted), open=())
+
+    def deciding(self) -> set[int]:
+        """Return the steps that open switches read, or that only happen once in a run."""
+        wanted = {step for switch in self.open for step in switch.inputs}
         wanted.update(i for i, step in enumerate(self.steps) if step.private or step.volatile)
-        names = tuple(self.steps[step].node for step in sorted(wanted))
-        return replace(self, outputs=names, open=())
+        return wanted
 
     def decide(self, values: Mapping[str, Any]) -> dict[str, str]:
         """Return the case of each open switch, given the values of the `selectors` program.

@@ -24,10 +24,11 @@ import cloudpickle
 
 from invariant_dask.core import types
 from invariant_dask.errors import InvariantError, StaleCodeError
-from invariant_dask.ops.entry import Op
+from invariant_dask.ops.entry import OnDrift, Op
 from invariant_dask.ops.fingerprint import distribution_of
 from invariant_dask.ops.identity import OpIdentity, identify, reference_of
 from invariant_dask.ops.numeric import DECIMAL_CONTEXT
+from invariant_dask.ops.signature import signature_of
 from invariant_dask.ops.surroundings import PYTHONS_CONTEXT
 from invariant_dask.plan.program import BoundOp, Step
 
@@ -60,6 +61,13 @@ class CodeRef:
     def key(self) -> Key:
         """What tells this code from any other, under one declared version too."""
         return self.identity, self.fingerprint
+
+
+@dataclass(slots=True, kw_only=True)
+class ShippedOp(BoundOp):
+    """An op that came along with a task; its code was compared when it was found here."""
+
+    ref: CodeRef
 
 
 Key = tuple[bytes, str]
@@ -120,12 +128,34 @@ def recheck(bound: BoundOp) -> OpIdentity:
 
 def recheck_ops(steps: Iterable[Step]) -> None:
     """Raise StaleCodeError if an op of some steps changed since they were compiled."""
-    for bound in {id(step.bound): step.bound for step in steps}.values():
-        recheck(bound)
+    recheck_all({id(step.bound): step.bound for step in steps}.values())
+
+
+def recheck_all(ops: Iterable[BoundOp]) -> None:
+    """Raise StaleCodeError if one of these ops changed since it was compiled."""
+    for bound in ops:
+        if not isinstance(bound, ShippedOp):
+            recheck(bound)
+
+
+def receive(ref: CodeRef, *, inline: bool, on_drift: OnDrift) -> ShippedOp:
+    """Return an op that came along with a task.
+
+    Raises
+    ------
+    StaleCodeError
+        As `function_of` does.
+    """
+    function = function_of(ref, recent=True)
+    signature = signature_of(ref.name, function)
+    op = Op(ref.name, function, signature, ref.version, inline, ref.requires, on_drift)
+    return ShippedOp(op, ref.identity, ref.fingerprint, ref=ref)
 
 
 def reference(bound: BoundOp) -> CodeRef:
     """Return how tasks find an op; own code is packed by value once per identity."""
+    if isinstance(bound, ShippedOp):
+        return bound.ref
     offer(bound)
     with _lock:
         key = bound.identity, bound.code
@@ -137,6 +167,8 @@ def reference(bound: BoundOp) -> CodeRef:
 
 def local_reference(bound: BoundOp) -> CodeRef:
     """Return how tasks of this process find an op; nothing is packed."""
+    if isinstance(bound, ShippedOp):
+        return bound.ref
     offer(bound)
     op = bound.op
     rounds = _rounds(op.function)

@@ -25,7 +25,7 @@ from invariant_dask.plan.drift import find_drift
 from invariant_dask.plan.plan import Decision, Plan
 from invariant_dask.plan.program import Program
 from invariant_dask.runtime import code, graph, planner
-from invariant_dask.runtime.handle import Handle, Outcome, decode_artifact
+from invariant_dask.runtime.handle import Handle, Outcome
 from invariant_dask.runtime.known import Known
 from invariant_dask.runtime.produce import RunInfo
 from invariant_dask.runtime.run import Run
@@ -46,6 +46,11 @@ Progress = Callable[[Plan, str, Outcome], None]
 """Called with the plan, a planned digest in hex and an outcome whenever a task has finished."""
 
 
+def sealed_value(handle: Handle) -> Any:
+    """Return the value of an artifact, which refuses to change."""
+    return handle.value(sealed=True)
+
+
 class Driver:
     """Follows one run.
 
@@ -59,16 +64,29 @@ class Driver:
         Steps to run whatever is stored.
     progress
         Told of each finished task; None if nobody wants to know, which is cheaper.
+    read
+        What to make of the artifact of an output; it may find it lost.
+    info
+        What tasks share, if somebody else asked for this.
     """
 
     def __init__(
-        self, store: Store, run: Run, forced: frozenset[int], progress: Progress | None
+        self,
+        store: Store,
+        run: Run,
+        forced: frozenset[int],
+        progress: Progress | None,
+        read: Callable[[Handle], Any] = sealed_value,
+        info: RunInfo | None = None,
     ) -> None:
         self.store = store
         self.run = run
         self.program = run.program
         self.forced = forced
         self.progress = progress
+        self.read = read
+        self.info = info
+        self.writer = writer() if info is None else info.writer
         self.void: set[int] = set()
         self.lost: set[bytes] = set()
         self.handles: dict[int, Handle] = {}
@@ -99,8 +117,8 @@ class Driver:
         if self.progress is not None:
             planner.add_causes(plan, self.store)
         if not self.run.plans:
-            _report_drift(plan)
-        planner.claim_resolved(plan, self.store, writer())
+            _report_drift(plan, self.writer)
+        planner.claim_resolved(plan, self.store, self.writer)
         self.plan = plan
         self.run.plans.append(plan)
 
@@ -144,7 +162,9 @@ class Driver:
         self.make_plan()
 
     def note_loss(self, error: ArtifactLostError) -> None:
-        self.lost.add(parse_hex(error.digest))
+        digest = parse_hex(error.digest)
+        self.lost.add(digest)
+        self.store.note_loss(digest, error.reason)
         self.losses[error.digest] += 1
         if self.losses[error.digest] >= ATTEMPTS:
             raise error
@@ -189,7 +209,7 @@ class Driver:
             keys = graph.Keys(self.program, os.urandom(16), None if keys.salt else tainted)
         running = (i for i in self.program.targets if plan.decisions[i] is Decision.RUN)
         work = graph.Work(
-            plan, keys, RunInfo(self.store.ref(), self.run.id, writer(), claims.references()),
+            plan, keys, self.info or info_of(self.store, self.run.id),
             wanted=only or list(dict.fromkeys(running)), whole=not only,
             forced=self.forced, known=known,
             reports=self.progress is not None and scheduler.reports_by_event,
@@ -244,12 +264,9 @@ class Driver:
         values: dict[str, Any] = {}
         lost: dict[str, ArtifactLostError] = {}
         for node, index in zip(self.program.outputs, self.program.targets, strict=True):
-            handle = self.handles.get(index)
+            handle = self.handles.get(index) or self.stored(index)
             try:
-                if handle is not None:
-                    values[node] = handle.value(sealed=True)
-                else:
-                    values[node] = self.stored_value(index)
+                values[node] = self.read(handle)
             except ArtifactLostError as error:
                 lost[error.digest] = error
         if not lost:
@@ -260,16 +277,16 @@ class Driver:
         self.handles = {}
         self.make_plan()
 
-    def stored_value(self, index: int) -> Any:
+    def stored(self, index: int) -> Handle:
         found = self.plan.found.get(index)
         step = self.program.steps[index]
         if found is None:
             raise InternalError(f"node {step.node!r} was neither run nor found")
-        try:
-            storage, blobs = self.store.fetch(found.record)
-        except ArtifactLostError as error:
-            raise ArtifactLostError(digest=step.planned.hex(), reason=error.reason) from error
-        return decode_artifact(storage, blobs, sealed=True)
+        record = found.record
+        return Handle(
+            step.planned, record.descriptor, record.kind, record.size,
+            Outcome("stored"), self.store.ref(), record, keeps=True,
+        )  # fmt: skip
 
 
 @contextmanager
@@ -285,10 +302,10 @@ def _own_names(program: Program) -> Iterator[None]:
         raise error.renamed(node) from error.__cause__
 
 
-def _report_drift(plan: Plan) -> None:
+def _report_drift(plan: Plan, me: str) -> None:
     """Warn of code that changed under one version; somebody else's results are an error."""
     for drift in find_drift(plan):
-        if drift.policy == "error" or drift.writer != writer():
+        if drift.policy == "error" or drift.writer != me:
             raise StaleCodeError(str(drift))
         warnings.warn(str(drift), stacklevel=6)
 
@@ -300,3 +317,8 @@ def writer() -> str:
     except (KeyError, OSError):
         user = str(os.getuid())
     return f"{user}@{socket.gethostname()}"
+
+
+def info_of(store: Store, run: str) -> RunInfo:
+    """Return what all tasks of one submission share."""
+    return RunInfo(store.ref(), run, writer(), claims.references())

@@ -6,7 +6,6 @@ through plain Dask get one more task, `value-<hex>`, that unwraps the artifact h
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from typing import Any
 
 from dask._task_spec import DataNode, GraphNode, Task, TaskRef
 
-from invariant_dask.core.digest import DOMAIN_BUNDLE, DOMAIN_SALT, sha256
+from invariant_dask.core.digest import DOMAIN_SALT, sha256
 from invariant_dask.core.manifest import bundle_digest
 from invariant_dask.plan.plan import Decision, Plan
 from invariant_dask.plan.program import Program, Step
@@ -59,9 +58,6 @@ class Keys:
 
 def bundle_hex(program: Program) -> str:
     """Return the hex that names all outputs together: of one output, its own planned digest."""
-    if program.open:
-        # Nothing can be asked for under this name; it only has to be that of nothing else.
-        return sha256(DOMAIN_BUNDLE + os.urandom(32)).hexdigest()
     steps = [program.steps[index] for index in program.targets]
     if len(steps) == 1:
         digest: bytes = steps[0].planned
@@ -81,6 +77,13 @@ def value_key(program: Program) -> str:
 
 def complete_graph(program: Program, info: RunInfo) -> DaskGraph:
     """Return the graph for plain Dask: every step, store-first, and the unwrapped outputs."""
+    graph, keys = step_tasks(program, info)
+    _add_outputs(graph, program, keys, info)
+    return graph
+
+
+def step_tasks(program: Program, info: RunInfo) -> tuple[DaskGraph, Keys]:
+    """Return a store-first task for each step, and their keys."""
     jobs, graph = Jobs(code.reference, info, store_first=True), DaskGraph()
     volatile = [index for index, step in enumerate(program.steps) if step.volatile]
     fresh = {*volatile, *program.descendants(volatile)} if volatile else set()
@@ -91,8 +94,7 @@ def complete_graph(program: Program, info: RunInfo) -> DaskGraph:
         key = keys.of(index)
         job = (after_inputs if index in fresh else jobs).of(step.bound)
         graph[key] = _task(key, spec_of(step, job, forced=step.volatile), keys, step.needs)
-    _add_value(graph, program, keys, info)
-    return graph
+    return graph, keys
 
 
 def frozen_graph(plan: Plan, info: RunInfo, complete: DaskGraph) -> DaskGraph:
@@ -117,7 +119,7 @@ def frozen_graph(plan: Plan, info: RunInfo, complete: DaskGraph) -> DaskGraph:
             needs = (*step.inputs, *running_after(plan, step))
             graph[key] = _task(key, spec_of(step, jobs.of(step.bound)), keys, needs)
             stack.extend(needs)
-    _add_value(graph, program, keys, info)
+    _add_outputs(graph, program, keys, info)
     return graph
 
 
@@ -217,10 +219,16 @@ def _task(key: str, spec: Spec, keys: Keys, needs: Iterable[int]) -> Task:
     return Task(key, run_node, spec, *[TaskRef(keys.of(index)) for index in needs])
 
 
-def _add_value(graph: DaskGraph, program: Program, keys: Keys, info: RunInfo) -> None:
-    key = value_key(program)
-    refs: list[Any] = [TaskRef(keys.of(index)) for index in program.targets]
+def _add_outputs(graph: DaskGraph, program: Program, keys: Keys, info: RunInfo) -> None:
+    refs = [TaskRef(keys.of(index)) for index in program.targets]
+    add_value(graph, value_key(program), program.outputs, refs, info)
+
+
+def add_value(
+    graph: DaskGraph, key: str, outputs: Sequence[str], refs: Sequence[Any], info: RunInfo
+) -> None:
+    """Add the task that unwraps the outputs, given what refers to their handles."""
     if len(refs) == 1:
         graph[key] = Task(key, unwrap, info.types, refs[0])
     else:
-        graph[key] = Task(key, unwrap_all, info.types, list(program.outputs), *refs)
+        graph[key] = Task(key, unwrap_all, info.types, list(outputs), *refs)

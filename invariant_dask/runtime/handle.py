@@ -17,6 +17,7 @@ from invariant_dask.core.encode import hash_of_descriptor
 from invariant_dask.errors import ArtifactLostError
 from invariant_dask.store.opening import StoreRef
 from invariant_dask.store.record import Record
+from invariant_dask.store.trust import Terms
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -63,6 +64,8 @@ class Handle:
     storage: bytes | None = None
     blobs: dict[BlobId, Buffer] = field(default_factory=dict)
     recipe: Recipe | None = None
+    vouched: bool = False
+    """Whether a worker with a key may sign what it makes from this: see `store.trust`."""
     keeps: bool = False
     """Whether bytes that were fetched are kept for the next one who asks."""
     _hash: ArtifactHash | None = None
@@ -73,6 +76,13 @@ class Handle:
         if self._hash is None:
             self._hash = hash_of_descriptor(self.descriptor)
         return self._hash
+
+    def is_vouched_for(self, terms: Terms) -> bool:
+        """Whether it is vouched for by whoever uses a store on these terms.
+
+        Others of the same cluster vouch for what they made or read, if their terms are the same.
+        """
+        return self.vouched and self.store.terms.trust == terms.trust
 
     def loaded(self) -> Handle:
         """Return a handle that has the bytes.
@@ -121,7 +131,7 @@ class Handle:
             buffers = {blob: bytes(memoryview(data)) for blob, data in self.blobs.items()}
         return _receive, (
             self.planned, self.descriptor, self.kind, self.size, self.outcome, self.store,
-            self.record, self.storage, buffers, self.recipe,
+            self.record, self.storage, buffers, self.recipe, self.vouched,
         )  # fmt: skip
 
 
@@ -133,11 +143,13 @@ def decode_artifact(storage: bytes, blobs: dict[BlobId, Buffer], *, sealed: bool
 
 
 def _receive(*fields: Any) -> Handle:
-    planned, descriptor, kind, size, outcome, store, record, storage, blobs, recipe = fields
+    planned, descriptor, kind, size, outcome, store, record, storage, blobs, recipe, vouched = (
+        fields
+    )
     # What arrives may be a view of a receive buffer that others can write to; bytes cannot change.
     kept: dict[BlobId, Buffer] = {
         blob: data if type(data) is bytes else bytes(data) for blob, data in blobs.items()
     }
     return Handle(
-        planned, descriptor, kind, size, outcome, store, record, storage, kept, recipe
+        planned, descriptor, kind, size, outcome, store, record, storage, kept, recipe, vouched
     )  # fmt: skip

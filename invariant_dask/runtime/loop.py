@@ -176,10 +176,12 @@ class _Loop:
 
     def stored(self, index: int) -> Handle:
         """Return the handle of a reused step; what is fetched through it is kept for all users."""
-        record = self.work.plan.found[index].record
+        found = self.work.plan.found[index]
+        record = found.record
         handle = Handle(
             self.steps[index].planned, record.descriptor, record.kind, record.size,
-            Outcome("stored"), self.work.info.store, record, keeps=True,
+            Outcome("stored"), self.work.info.store, record,
+            vouched=found.vouched, keeps=True,
         )  # fmt: skip
         return self.handles.setdefault(index, handle)
 

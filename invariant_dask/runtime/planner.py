@@ -95,17 +95,16 @@ def claim_resolved(plan: Plan, store: Store, writer: str) -> None:
     for index in plan.by_resolved:
         if plan.decisions[index] is not Decision.REUSE:
             continue
-        inputs = [
-            (steps[source].planned, plan.found[source].record.hash)
-            for source in steps[index].inputs
-        ]
-        store.claim(steps[index].planned, plan.found[index].record, inputs, writer=writer)
+        found, sources = plan.found[index], steps[index].inputs
+        inputs = [(steps[source].planned, plan.found[source].record.hash) for source in sources]
+        vouched = found.vouched and all(plan.found[source].vouched for source in sources)
+        store.claim(steps[index].planned, found.record, inputs, writer=writer, vouched=vouched)
 
 
 def add_causes(plan: Plan, store: Store) -> Plan:
     """Explain what runs, from the store's records."""
     if not plan.causes:
-        plan.causes = explain(plan, lambda op: store.recent(op, 50))
+        plan.causes = explain(plan, lambda op: store.recent(op, 50), store.why)
     return plan
 
 

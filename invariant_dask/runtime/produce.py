@@ -37,11 +37,12 @@ from invariant_dask.runtime.code import CodeRef, function_of
 from invariant_dask.runtime.failures import op_failed, op_returned
 from invariant_dask.runtime.flight import Flights
 from invariant_dask.runtime.handle import Handle, Outcome
+from invariant_dask.store.about import About
 from invariant_dask.store.base import Store
 from invariant_dask.store.file_hashes import FileHasher
 from invariant_dask.store.files import open_file
 from invariant_dask.store.opening import StoreRef
-from invariant_dask.store.record import About, Found, PlannedEntry
+from invariant_dask.store.record import Found, PlannedEntry
 
 logger = logging.getLogger("invariant_dask.runtime")
 
@@ -306,14 +307,17 @@ def _stored(
         return None
     record = found.record
     if digest != spec.planned:
-        store.claim(spec.planned, record, _recorded(inputs), writer=spec.job.info.writer)
+        store.claim(
+            spec.planned, record, _recorded(inputs), writer=spec.job.info.writer,
+            vouched=found.vouched and _vouched_for(inputs, store),
+        )  # fmt: skip
     recipe = None
     if spec.job.store_first and (record.storage is None or record.blobs):
         recipe = NodeRecipe(spec, tuple(handle.light() for handle in inputs))
     outcome = Outcome("stored" if digest == spec.planned else "same inputs")
     return Handle(
         spec.planned, record.descriptor, record.kind, record.size, outcome,
-        spec.job.info.store, record, recipe=recipe,
+        spec.job.info.store, record, recipe=recipe, vouched=found.vouched,
     )  # fmt: skip
 
 
@@ -321,6 +325,10 @@ def _is_void(inputs: Inputs, entry: PlannedEntry) -> bool:
     """Whether a planned entry was made from other inputs than those of this run."""
     recorded = dict(entry.inputs)
     return any(recorded.get(handle.planned, handle.hash) != handle.hash for handle in inputs)
+
+
+def _vouched_for(inputs: Inputs, store: Store) -> bool:
+    return all(handle.is_vouched_for(store.terms) for handle in inputs)
 
 
 def _recorded(inputs: Inputs) -> list[tuple[PlannedDigest, ArtifactHash]]:
@@ -345,6 +353,7 @@ def _make(
     kind = type(result).__name__.removeprefix("Sealed").lower()
     del result  # what the op still holds must not keep a second copy alive here
     record = None
+    vouched = _vouched_for(inputs, store)
     if not spec.private:
         about = About(
             spec.job.code.name, spec.node, spec.job.info.run, spec.job.info.writer,
@@ -354,6 +363,7 @@ def _make(
             record = store.publish(
                 encoded, manifest, kind=kind, about=about,
                 planned=spec.planned, inputs=_recorded(inputs), resolved=resolved,
+                vouched=vouched,
             )  # fmt: skip
         except StoreUnavailableError as error:
             # The result is right and in memory; losing the run as well would help nobody.
@@ -361,7 +371,7 @@ def _make(
     return Handle(
         spec.planned, encoded.descriptor, kind, encoded.size,
         Outcome("ran", nanoseconds, worker, attempts), spec.job.info.store, record,
-        encoded.storage, dict(encoded.blobs) if encoded.blobs else {},
+        encoded.storage, dict(encoded.blobs) if encoded.blobs else {}, vouched=vouched,
     )  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """What a client agrees on with a cluster: one store that all see, one listener for outcomes.
 
-A scheduler is one store and trust domain. The first user pins it in the scheduler's metadata;
-whoever comes with another store works under salted keys, so that neither is handed results that
-only the other's store has.
+A scheduler is one store and trust domain: who shares its keys believes the same signatures. The
+first user pins it in the scheduler's metadata; whoever comes with another store or policy works
+under salted keys, so that neither is handed results that only the other's store has, or believes.
 """
 
 from __future__ import annotations
@@ -78,22 +78,22 @@ def _try_to_open(ref: StoreRef) -> str:
 
 
 def domain_salt(client: Client, store: Store) -> bytes:
-    """Return nothing for the store that the scheduler is pinned to, else a salt for its keys."""
-    pinned = client.run_on_scheduler(_pin, store.place)
-    if pinned == store.place:
+    """Return nothing for the store and policy that the scheduler is pinned to, else a salt."""
+    pinned = client.run_on_scheduler(_pin, store.domain)
+    if pinned == store.domain:
         return b""
     warnings.warn(
-        f"this scheduler works with the store {pinned}; with {store.place}, tasks get keys of "
+        f"this scheduler works with the store {pinned}; with {store.domain}, tasks get keys of "
         "their own and share nothing with other users of the scheduler",
         stacklevel=2,
     )
-    return sha256(store.place.encode()).digest()
+    return sha256(store.domain.encode()).digest()
 
 
-def _pin(place: str, dask_scheduler: Any) -> str:
-    """Return the store that a scheduler is pinned to: the first that anybody comes with."""
+def _pin(domain: str, dask_scheduler: Any) -> str:
+    """Return what a scheduler is pinned to: the first store that anybody comes with."""
     metadata = dask_scheduler.task_metadata.setdefault("invariant-dask", {})
-    return str(metadata.setdefault("store", place))
+    return str(metadata.setdefault("store", domain))
 
 
 @contextmanager

@@ -100,7 +100,7 @@ def load_node(planned: PlannedDigest, info: RunInfo, again: Recipe | None = None
     record = found.record
     return Handle(
         planned, record.descriptor, record.kind, record.size, Outcome("stored"), info.store, record,
-        recipe=again,
+        recipe=again, vouched=found.vouched,
     )  # fmt: skip
 
 

@@ -3,6 +3,8 @@
 A `StoreRef` is unpickled by importing this package, which makes all openers known.
 """
 
+from invariant_dask.store import codecs  # noqa: F401  makes the formats of libraries known
+from invariant_dask.store.about import About
 from invariant_dask.store.backend import Missed, StoreStats
 from invariant_dask.store.base import Store, StoreRef
 from invariant_dask.store.chain import ChainStore
@@ -11,7 +13,7 @@ from invariant_dask.store.disk import DiskStore
 from invariant_dask.store.memory import MemoryStore
 from invariant_dask.store.null import NullStore
 from invariant_dask.store.opening import open_store
-from invariant_dask.store.record import About, Found, PlannedEntry, Record
+from invariant_dask.store.record import Found, PlannedEntry, Record
 from invariant_dask.store.tiers import Tier, TierStats
 from invariant_dask.store.wrapping import ReadOnly
 

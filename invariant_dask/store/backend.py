@@ -40,6 +40,10 @@ class StoreStats:
     """Bytes of the entries and artifacts published."""
     quarantined: int = 0
     """Damaged entries and blobs that were set aside."""
+    untrusted: int = 0
+    """Entries read that the trust policy did not take; the look-up may still have been a hit."""
+    unsigned: int = 0
+    """Artifacts that this process has a key for and published without: see `store.trust`."""
     evicted: int = 0
     """Entries that had to make room."""
 
@@ -150,7 +154,10 @@ class Backend(ABC):
 
     @abstractmethod
     def _read_blob(self, blob: BlobId, length: int) -> Buffer | None:
-        """Return what is kept under a blob id, unverified and never to change."""
+        """Return what is kept under a blob id, unverified and never to change.
+
+        None if it is not there with exactly this length: no more is read than was declared.
+        """
 
     @abstractmethod
     def _write_blobs(self, blobs: Mapping[BlobId, Buffer]) -> None:
@@ -167,6 +174,14 @@ class Backend(ABC):
     @abstractmethod
     def _quarantine_blob(self, blob: BlobId) -> None:
         """Set a damaged blob aside."""
+
+    def _keep_report(  # noqa: B027
+        self, name: bytes, what: str, report: Mapping[str, str]
+    ) -> None:
+        """Keep a report beside what was just set aside, where there is such a place.
+
+        `what` is `entry` or `blob`.
+        """
 
     def grouping(self) -> AbstractContextManager[None]:
         """Return a context in which what is published may be committed up to 10 ms later.

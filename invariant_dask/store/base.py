@@ -1,7 +1,8 @@
 """What every store does, on top of the few things that a back end must be able to do with bytes.
 
-Looking up, publishing and fetching live here, once: so no back end can forget to verify. A back
-end only keeps entries under digests and blobs under their ids, and never looks into either.
+Publishing lives here, looking up and fetching in `store.reading`, once: so no back end can forget
+to verify. A back end only keeps entries under digests and blobs under their ids, and never looks
+into either.
 """
 
 from __future__ import annotations
@@ -9,14 +10,12 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakValueDictionary
 
 from invariant_dask.core import manifest as manifests
-from invariant_dask.core.decode import decode
 from invariant_dask.core.digest import (
     ArtifactHash,
     BlobId,
@@ -25,28 +24,23 @@ from invariant_dask.core.digest import (
     blob_id,
 )
 from invariant_dask.core.encode import INLINE_LIMIT, Encoded, encode
-from invariant_dask.errors import (
-    ArtifactLostError,
-    ArtifactNotFoundError,
-    IntegrityError,
-    StoreNotSharedError,
-    StoreUnavailableError,
-    UnknownTypeError,
-)
-from invariant_dask.store.backend import Backend
+from invariant_dask.errors import StoreNotSharedError, StoreUnavailableError
+from invariant_dask.store import keys
+from invariant_dask.store.about import About
+from invariant_dask.store.reading import Reader
 from invariant_dask.store.record import (
-    About,
+    ENTRY_LIMIT,
     EntryRow,
-    Found,
     PlannedEntry,
     Record,
-    check_artifact,
+    Sign,
     kind_of,
     names_digest,
     parse_digest,
-    parse_entry,
     planned_row,
+    sign_entry,
 )
+from invariant_dask.store.trust import DEFAULT_TERMS, Terms
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -56,7 +50,7 @@ logger = logging.getLogger("invariant_dask.store")
 _PUBLISH_ATTEMPTS = 5
 
 
-class Store(Backend):
+class Store(Reader):
     """A place for records and blobs.
 
     Notes
@@ -71,99 +65,6 @@ class Store(Backend):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
-
-    # --- looking up ---
-
-    def lookup(self, digests: Iterable[bytes]) -> dict[bytes, Found]:
-        """Return what is stored under planned or resolved digests; absent ones are left out.
-
-        An entry that is damaged, that points nowhere, or whose blobs are gone counts as absent.
-
-        Notes
-        -----
-        One batched read, one more for the records that planned entries point to, and one check
-        that blobs are there. No artifact is read.
-        """
-        wanted = list(dict.fromkeys(digests))
-        if not wanted:
-            return {}
-        return self._look_up(wanted)[0]
-
-    def _look_up(self, wanted: Sequence[bytes]) -> tuple[dict[bytes, Found], dict[bytes, bytes]]:
-        """Return what was found, and all undamaged entries that were read on the way, as bytes."""
-        rows = self._read_entries(wanted)
-        found = self._with_blobs(self._resolve(wanted, rows))
-        self._count(hits=len(found), misses=len(wanted) - len(found))
-        return found, rows
-
-    def rows_of(self, op: str, limit: int) -> dict[bytes, bytes]:
-        """Return the latest records of an op as they are kept, unread: see `found_in`."""
-        return dict(self._recent(op, limit))
-
-    def found_in(self, digest: bytes, data: bytes) -> Found | None:
-        """Return the record in `data`, unless it is damaged or its blobs are gone."""
-        entry = self._parse({digest: data}).get(digest)
-        if type(entry) is not Record:
-            return None
-        found = Found(entry, None)
-        if not entry.is_inline and not self._with_blobs({digest: found}):
-            return None
-        with self._counts_lock:
-            self._counts["hits"] += 1
-        return found
-
-    def exists(self, digest: bytes) -> bool:
-        """Return whether an artifact is stored under a planned or resolved digest."""
-        return digest in self.lookup([digest])
-
-    def _resolve(self, wanted: Sequence[bytes], rows: dict[bytes, bytes]) -> dict[bytes, Found]:
-        """Follow planned entries to their records.
-
-        Rows that are read on the way are added to `rows`, and damaged ones go.
-        """
-        entries = self._parse(rows)
-        targets = {
-            entry.resolved for entry in entries.values() if type(entry) is PlannedEntry
-        }.difference(entries)
-        if targets:
-            more = self._read_entries(list(targets))
-            entries.update(self._parse(more))
-            rows.update(more)
-        if len(entries) < len(rows):
-            for digest in rows.keys() - entries.keys():
-                del rows[digest]
-        found = {}
-        for digest in wanted:
-            entry = entries.get(digest)
-            if type(entry) is Record:
-                found[digest] = Found(entry, None)
-            elif type(entry) is PlannedEntry:
-                record = entries.get(entry.resolved)
-                # Another hash means that an op gave two results and the claim is about the other.
-                if type(record) is Record and record.hash == entry.hash:
-                    found[digest] = Found(record, entry)
-        return found
-
-    def _with_blobs(self, found: dict[bytes, Found]) -> dict[bytes, Found]:
-        larger = [each.record for each in found.values() if not each.record.is_inline]
-        if not larger:
-            return found
-        parts = {part for record in larger for part in record.parts}
-        there = self._has_blobs(parts)
-        return {
-            digest: each
-            for digest, each in found.items()
-            if all(blob in there for blob, _ in each.record.parts)
-        }
-
-    def _parse(self, rows: Mapping[bytes, bytes]) -> dict[bytes, Record | PlannedEntry]:
-        entries = {}
-        for digest, data in rows.items():
-            try:
-                entries[digest] = parse_entry(digest, data)
-            except IntegrityError as error:
-                self._set_entry_aside(digest, data, error)
-        return entries
 
     # --- publishing ---
 
@@ -187,6 +88,7 @@ class Store(Backend):
         planned: PlannedDigest | None = None,
         inputs: Sequence[tuple[PlannedDigest, ArtifactHash]] = (),
         resolved: ResolvedDigest | None = None,
+        vouched: bool = True,
     ) -> Record:
         """Store an artifact: its blobs first, then its record, then the planned entry.
 
@@ -208,6 +110,14 @@ class Store(Backend):
             Planned digest and stable hash of what the op was given.
         resolved
             The digest of the manifest, if it was just taken; a record under any other is damaged.
+        vouched
+            Whether all that it was made from is vouched for. If not, it is not signed: see
+            `store.trust`.
+
+        Raises
+        ------
+        StoreUnavailableError
+            If it cannot be written, or is larger than this store takes.
         """
         if not about.created:
             about = about._replace(created=time.time_ns())
@@ -228,15 +138,47 @@ class Store(Backend):
             storage, storage_blob, listed, about.to_bytes(),
         )  # fmt: skip
         data = record.to_bytes()
+        self._check_size(record, data)
+        sign = self._signer(about.op, vouched=vouched)
+        if sign is not None:
+            data, signature = sign_entry(resolved, data, sign)
+            record = record._replace(signature=signature)
         rows = [EntryRow(resolved, data, about.op, about.created, None, tuple(blobs))]
         if planned is not None and bytes(planned) != resolved:
-            rows.append(planned_row(planned, record, encoded.hash, inputs, about))
+            rows.append(planned_row(planned, record, encoded.hash, inputs, about, sign))
+        if vouched:
+            for row in rows:
+                self._judge.made_here(row.data)
         self._publish(blobs, rows)
         written = sum([len(row.data) for row in rows]) + sum([length for _, length in listed])
         with self._counts_lock:
             self._counts["puts"] += 1
             self._counts["bytes_written"] += written
         return record
+
+    def _check_size(self, record: Record, data: bytes) -> None:
+        """Refuse what no reader would take."""
+        if record.size > self.terms.max_artifact_size:
+            allowed = f"max_artifact_size={self.terms.max_artifact_size}"
+            msg = (
+                f"{self.url}: an artifact of {record.size} bytes is not kept, because of {allowed}"
+            )
+            raise StoreUnavailableError(msg)
+        if len(data) > ENTRY_LIMIT:
+            msg = f"{self.url}: a manifest of {len(record.manifest)} bytes is too long to be kept"
+            raise StoreUnavailableError(msg)
+
+    def _signer(self, op: str, *, vouched: bool) -> Sign | None:
+        own = keys.signing_key()
+        if own is None or vouched:
+            return None if own is None else own.sign
+        if not self.stats.unsigned:
+            logger.warning(
+                "%s: a result of %s, and others like it, is published without a signature: it was "
+                "made from something that no trusted key vouches for", self.url, op,
+            )  # fmt: skip
+        self._count(unsigned=1)
+        return None
 
     def _publish(self, blobs: Mapping[BlobId, Buffer], rows: Sequence[EntryRow]) -> None:
         for _ in range(_PUBLISH_ATTEMPTS):
@@ -253,8 +195,12 @@ class Store(Backend):
         record: Record,
         inputs: Sequence[tuple[PlannedDigest, ArtifactHash]],
         writer: str = "",
+        *,
+        vouched: bool = True,
     ) -> None:
         """Write the planned entry that connects a planned digest with a stored record.
+
+        It is signed where this process has a key, if record and inputs are `vouched` for.
 
         It only spares others a longer way to the record, so a store that cannot be written is
         logged and no error.
@@ -262,8 +208,13 @@ class Store(Backend):
         if bytes(planned) == record.resolved:
             return
         about = About(record.about.op, writer=writer, created=time.time_ns())
+        own = keys.signing_key() if vouched else None
+        sign = None if own is None else own.sign
+        row = planned_row(planned, record, record.hash, inputs, about, sign)
+        if vouched:
+            self._judge.made_here(row.data)
         try:
-            self._write_entries([planned_row(planned, record, record.hash, inputs, about)])
+            self._write_entries([row])
         except StoreUnavailableError as error:
             logger.warning("%s: a planned entry is not persisted: %s", self.url, error)
 
@@ -288,98 +239,6 @@ class Store(Backend):
         self._count(bytes_written=memoryview(data).nbytes)
         return blob
 
-    # --- reading ---
-
-    def get(self, digest: bytes | str) -> Any:
-        """Return the sealed value stored under a planned or resolved digest.
-
-        Parameters
-        ----------
-        digest
-            Raw, in hexadecimal, or a Dask key that ends in it.
-
-        Raises
-        ------
-        ArtifactNotFoundError
-            If nothing is stored there, or what is there is damaged; it is a KeyError.
-        SpecError
-            If `digest` is not one.
-        """
-        raw = parse_digest(digest)
-        found = self.lookup([raw]).get(raw)
-        if found is None:
-            raise ArtifactNotFoundError(digest=raw.hex(), store=self.url)
-        try:
-            storage, blobs = self.fetch(found.record)
-        except ArtifactLostError as error:
-            raise ArtifactNotFoundError(digest=raw.hex(), store=self.url) from error
-        return decode(storage, fetch=lambda blob, _: blobs[blob], sealed=True)
-
-    def fetch(self, record: Record) -> tuple[bytes, dict[BlobId, Buffer]]:
-        """Return the verified storage form and blobs of a stored artifact.
-
-        Raises
-        ------
-        ArtifactLostError
-            If any of it is gone, or was damaged and is now set aside.
-        UnknownTypeError
-            If verifying it takes a type that is not registered here.
-        """
-        storage = record.storage
-        if storage is not None and record.is_plain:
-            with self._counts_lock:
-                self._counts["fetches"] += 1
-                self._counts["bytes_read"] += record.size
-            return storage, {}
-        if storage is None:
-            assert record.storage_blob is not None
-            data = self._fetch_blob(record, *record.storage_blob)
-            storage = data if type(data) is bytes else bytes(data)
-        blobs = {blob: self._fetch_blob(record, blob, length) for blob, length in record.blobs}
-        try:
-            check_artifact(record, storage, blobs)
-        except UnknownTypeError:
-            raise
-        except IntegrityError as error:
-            self._set_entry_aside(record.resolved, record.to_bytes(), error)
-            _lost(record, "its bytes are not what its hash says", error)
-        self._count(fetches=1, bytes_read=record.size)
-        return storage, blobs
-
-    def _fetch_blob(self, record: Record, blob: BlobId, length: int) -> Buffer:
-        data = self._verified_blob(blob, length)
-        if data is None:
-            _lost(record, f"blob {blob.hex()[:12]} is gone or damaged")
-        return data
-
-    def read_blob(self, blob: BlobId, length: int) -> Buffer | None:
-        """Return verified bytes by their id, or None if they are not there or were damaged."""
-        data = self._verified_blob(blob, length)
-        if data is not None:
-            self._count(bytes_read=length)
-        return data
-
-    def _verified_blob(self, blob: BlobId, length: int) -> Buffer | None:
-        data = self._read_blob(blob, length)
-        if data is None:
-            return None
-        if memoryview(data).nbytes == length and blob_id(data) == blob:
-            return data
-        logger.warning("%s: blob %s is damaged and set aside", self.url, blob.hex())
-        with self._setting_aside():
-            self._quarantine_blob(blob)
-        return None
-
-    def recent(self, op: str, limit: int = 50) -> list[Record]:
-        """Return the latest records of an op, newest first; their blobs may be gone."""
-        records = []
-        for digest, data in self._recent(op, limit):
-            try:
-                records.append(Record.from_bytes(digest, data))
-            except IntegrityError as error:
-                self._set_entry_aside(digest, data, error)
-        return records
-
     # --- forgetting ---
 
     def invalidate(self, what: str | bytes) -> int:
@@ -398,23 +257,10 @@ class Store(Backend):
             entry = self._parse(self._read_entries([digest])).get(digest)
             target = [entry.resolved] if type(entry) is PlannedEntry else []
             removed = self._delete_entries([digest, *target])
+            self._forget_reasons([digest, *target])
         with self._counts_lock:
             self._removals += 1  # afterwards: whoever sees the number finds nothing any more
         return removed
-
-    def _set_entry_aside(self, digest: bytes, data: bytes, error: IntegrityError) -> None:
-        logger.warning("%s: an entry is damaged and set aside: %s", self.url, error)
-        with self._setting_aside():
-            self._quarantine_entry(digest, data)
-
-    @contextmanager
-    def _setting_aside(self) -> Iterator[None]:
-        """What is damaged counts as absent, also where it cannot be moved."""
-        try:
-            yield
-            self._count(quarantined=1)
-        except StoreUnavailableError as error:
-            logger.warning("%s: what is damaged stays where it is: %s", self.url, error)
 
     # --- other processes ---
 
@@ -422,7 +268,7 @@ class Store(Backend):
         """Return a small reference that opens this store again, here or in another process."""
         token = self._token()
         _live[token] = self
-        return StoreRef(self.kind, self.url, token, self)
+        return StoreRef(self.kind, self.url, token, self.terms, self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return StoreRef.open, (self.ref(),)
@@ -435,12 +281,14 @@ class StoreRef:
     kind: str
     url: str
     token: str
+    terms: Terms = DEFAULT_TERMS
+    """A worker reads on the terms of the client, and signs with a key of its own."""
     live: Store | None = field(default=None, compare=False, repr=False)
     """Kept alive where the reference was made; it does not travel."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         self.show()
-        return StoreRef, (self.kind, self.url, self.token)
+        return StoreRef, (self.kind, self.url, self.token, self.terms)
 
     def show(self) -> None:
         """Let other processes check that they see the store, before this is sent to them.
@@ -491,7 +339,3 @@ os.register_at_fork(after_in_child=_live.clear)
 def register_live(token: str, store: Store) -> None:
     """Let references with this token open as this object, in this process."""
     _live[token] = store
-
-
-def _lost(record: Record, reason: str, cause: Exception | None = None) -> NoReturn:
-    raise ArtifactLostError(digest=record.resolved.hex(), reason=reason) from cause

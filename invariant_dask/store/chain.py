@@ -25,6 +25,7 @@ from invariant_dask.store.base import Store, StoreRef, register_live
 from invariant_dask.store.breaker import FIRST_PAUSE, LONGEST_PAUSE, Clock
 from invariant_dask.store.chain_ref import ChainRef, tier_ref
 from invariant_dask.store.chain_tiers import Others, Tiers
+from invariant_dask.store.chain_trust import JoinedJudge, joined_terms
 from invariant_dask.store.found_far import FoundFar
 from invariant_dask.store.record import EntryRow, Found, PlannedEntry, Record
 from invariant_dask.store.tiers import LiveTier, Tier
@@ -65,7 +66,6 @@ class ChainStore(Tiers):
         clock: Clock = time.monotonic,
         pauses: tuple[float, float] = (FIRST_PAUSE, LONGEST_PAUSE),
     ) -> None:
-        super().__init__()
         if not tiers:
             raise SpecError("a chain needs at least one tier")
         made = [tier if isinstance(tier, Tier) else Tier(tier) for tier in tiers]
@@ -74,6 +74,9 @@ class ChainStore(Tiers):
         places = [tier.store.place for tier in made if tier.store.kind != "null"]
         if len(set(places)) < len(places):
             raise SpecError(f"one store is there twice: {', '.join(places)}")
+        stores = [tier.store for tier in made]
+        super().__init__(joined_terms(stores))
+        self._judge = JoinedJudge(stores, self.terms)
         self._identity = uuid.uuid4().hex
         self._here = _Here()
         self._found_far = FoundFar()
@@ -124,6 +127,7 @@ class ChainStore(Tiers):
         if any(digest in rows for digest in missing):
             # Entries whose records or blobs are in another tier.
             found.update(self._with_blobs(self._resolve(missing, rows)))
+        self._forget_reasons(found)
         self._count(hits=len(found), misses=len(wanted) - len(found))
         return {digest: found[digest] for digest in wanted if digest in found}, rows
 
@@ -146,28 +150,44 @@ class ChainStore(Tiers):
     ) -> None:
         rows: dict[bytes, EntryRow] = {}
         claims: dict[bytes, EntryRow] = {}
-        count = 0
-        for digest, (record, entry) in found.items():
+        for digest, (record, entry, _) in found.items():
             own = _rows_of(digest, record, entry, read)
             if record.is_inline:
-                count += record.resolved not in rows
                 rows[record.resolved] = own[0]
                 claims.update((row.digest, row) for row in own[1:])
             else:
                 self._found_far.add(record.resolved, own)
         if rows:
-            self._copy({}, [*rows.values(), *claims.values()], place, number, count)
+            self._copy({}, [*rows.values(), *claims.values()], place, number)
 
     def _copy(
-        self, blobs: Mapping[BlobId, Buffer], rows: list[EntryRow], place: int, number: int,
-        count: int,
-    ) -> None:  # fmt: skip
+        self, blobs: Mapping[BlobId, Buffer], rows: list[EntryRow], place: int, number: int
+    ) -> None:
         with self._copy_lock:
             if number != self._forgotten:
                 rows = []  # it may be what was removed
             for tier in self._tiers[:place]:
-                if tier.takes_writes and not tier.write(blobs if tier.lasts or rows else {}, rows):
-                    tier.count(promoted=count)
+                taken = self._taken(tier.store, rows)
+                if not tier.takes_writes or (rows and not taken):
+                    continue
+                if not tier.write(blobs if tier.lasts or taken else {}, taken):
+                    tier.count(promoted=sum(row.target is None for row in taken))
+
+    def _taken(self, store: Store, rows: list[EntryRow]) -> list[EntryRow]:
+        """Return what a tier would believe, if its terms are not those of all."""
+        if store.terms == self.terms:
+            return rows
+        records = {
+            row.digest
+            for row in rows
+            if row.target is None and store._takes(row.digest, row.data)  # noqa: SLF001
+        }
+        return [
+            row
+            for row in rows
+            if row.digest in records
+            or (row.target in records and store._takes(row.digest, row.data))  # noqa: SLF001
+        ]
 
     # --- reading ---
 
@@ -199,7 +219,7 @@ class ChainStore(Tiers):
         if record.storage_blob is not None:
             whole[record.storage_blob[0]] = storage
         place = max((place for _, place in far.values()), default=len(self._tiers) - 1)
-        self._copy(whole, rows, place, number, 1)
+        self._copy(whole, rows, place, number)
 
     def _verified_blob(self, blob: BlobId, length: int) -> Buffer | None:
         for place, tier in enumerate(self._tiers):
@@ -215,25 +235,28 @@ class ChainStore(Tiers):
             self._here.far[blob] = data, place
             return
         # A blob without a record, such as an input file's: memory could never let go of it.
-        self._copy({blob: data}, [], place, self._forgotten, 0)
+        self._copy({blob: data}, [], place, self._forgotten)
 
     # --- other processes ---
 
     def ref(self) -> StoreRef:
+        last = self._last_shared()
         refs = tuple(
-            tier_ref(tier.tier, last=tier is self._last_shared())
+            tier_ref(tier.tier, last=tier is last)
             for tier in self._tiers
-            if tier.lasts
+            if tier.lasts and tier.is_named
         )
         # Another place of a tier, such as a folder made anew, is another token.
         tokens = "".join(each.ref.token for each in refs)
         token = sha256(f"{self._identity}{tokens}".encode()).hexdigest()[:32]
         register_live(token, self)
-        return ChainRef(self.kind, self.url, token, self, refs)
+        return ChainRef(self.kind, self.url, token, self.terms, self, refs)
 
     def _last_shared(self) -> LiveTier | None:
-        tiers = [t for t in self._tiers if t.lasts and t.takes_writes and not t.tier.private]
-        return tiers[-1] if tiers else None
+        for tier in reversed(self._tiers):
+            if tier.lasts and tier.takes_writes and not tier.tier.private and tier.is_named:
+                return tier
+        return None
 
     def _token(self) -> str:
         return self.ref().token

@@ -7,9 +7,8 @@ import os
 import stat
 import tempfile
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from invariant_dask.core.digest import sha256
 from invariant_dask.errors import StoreError, StoreNotSharedError, StoreUnavailableError
@@ -17,45 +16,11 @@ from invariant_dask.store.base import Store, StoreRef, openers
 from invariant_dask.store.chain import ChainStore
 from invariant_dask.store.chain_ref import ChainRef, TierRef
 from invariant_dask.store.disk import DiskStore
-from invariant_dask.store.null import NullStore
+from invariant_dask.store.late import LateStore
 from invariant_dask.store.tiers import Tier
-from invariant_dask.store.wrapping import Wrapper
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from invariant_dask.store.trust import Terms
 
 logger = logging.getLogger("invariant_dask.store")
-
-
-class LateStore(Wrapper):
-    """A store that could not be reached when its chain was opened; each use tries again."""
-
-    kind = "late"
-
-    def __init__(self, ref: StoreRef) -> None:
-        super().__init__(NullStore())
-        self._ref = ref
-        self._is_open = False
-
-    def _call(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        if not self._is_open:
-            self.inner = self._ref.open()
-            self._is_open = True
-        opened: Callable[P, T] = getattr(self.inner, method.__name__)
-        return opened(*args, **kwargs)
-
-    @property
-    def url(self) -> str:
-        """That of the store that is not there yet."""
-        return self._ref.url
-
-    @property
-    def place(self) -> str:
-        """That of the store that is not there yet, as far as it is known."""
-        return self._ref.url
-
-    def ref(self) -> StoreRef:
-        return self._ref
 
 
 def open_chain(ref: StoreRef) -> Store:
@@ -94,7 +59,7 @@ def open_chain(ref: StoreRef) -> Store:
 
 
 def _ref_key(store: Store) -> Any:
-    return store.url if isinstance(store, LateStore) else store
+    return (store.url, store.terms) if isinstance(store, LateStore) else store
 
 
 def _open_tier(tier: TierRef) -> tuple[Store | None, bool]:
@@ -112,7 +77,7 @@ def _open_tier(tier: TierRef) -> tuple[Store | None, bool]:
         return None, False
     except StoreUnavailableError as error:
         logger.warning("tier %s cannot be reached yet: %s", tier.name or tier.ref.url, error)
-        return LateStore(tier.ref), False
+        return LateStore(tier.ref.url, tier.ref.terms, tier.ref.open, tier.ref), False
 
 
 def _private(tier: TierRef) -> Store | None:
@@ -121,11 +86,12 @@ def _private(tier: TierRef) -> Store | None:
     try:
         if not (path / "LAYOUT").exists() and not _may_make(path):
             path = _temporary(tier.folder)
-        key = str(path), tier.size_limit
+        terms = tier.ref.terms
+        key = str(path), tier.size_limit, terms
         with _opened_lock:
             store = _folders.get(key)
             if store is None or not store.is_in_place:
-                store = _folders[key] = DiskStore(path, size_limit=tier.size_limit)
+                store = _folders[key] = DiskStore(path, size_limit=tier.size_limit, terms=terms)
     except (StoreError, OSError) as error:
         logger.warning("tier %s is not used here: %s", tier.name or tier.folder, error)
         return None
@@ -155,7 +121,7 @@ def _temporary(folder: str) -> Path:
 
 # What this process opened from references; it stays open between tasks.
 _opened: dict[Any, ChainStore] = {}
-_folders: dict[tuple[str, int | None], DiskStore] = {}
+_folders: dict[tuple[str, int | None, Terms], DiskStore] = {}
 _opened_lock = threading.Lock()
 
 

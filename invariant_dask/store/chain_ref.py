@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 
 from invariant_dask.store.base import StoreRef
 from invariant_dask.store.disk import DiskStore
+from invariant_dask.store.late import LateStore
 from invariant_dask.store.tiers import Tier, WritePolicy
+from invariant_dask.store.trust import Terms
 from invariant_dask.store.wrapping import WrappedRef
 
 
@@ -42,11 +44,13 @@ class ChainRef(StoreRef):
         self.show()
         # Shown as far as possible by now: one tier that is away must not keep the others here.
         tiers = tuple(tier._replace(ref=_silent(tier.ref)) for tier in self.tiers)
-        return _received, (self.kind, self.url, self.token, tiers)
+        return _received, (self.kind, self.url, self.token, self.terms, tiers)
 
 
-def _received(kind: str, url: str, token: str, tiers: tuple[TierRef, ...]) -> ChainRef:
-    return ChainRef(kind, url, token, None, tiers)
+def _received(
+    kind: str, url: str, token: str, terms: Terms, tiers: tuple[TierRef, ...]
+) -> ChainRef:
+    return ChainRef(kind, url, token, terms, None, tiers)
 
 
 def _silent(ref: StoreRef) -> StoreRef:
@@ -65,8 +69,9 @@ def tier_ref(tier: Tier, *, last: bool) -> TierRef:
     """
     required = last or tier.private is False
     folder, limit = "", None
-    if isinstance(tier.store, DiskStore) and not required:
-        folder, limit = tier.store.url, tier.store.size_limit
+    store = tier.store.inner if isinstance(tier.store, LateStore) else tier.store
+    if isinstance(store, DiskStore) and not required:
+        folder, limit = store.url, store.size_limit
     return TierRef(
         tier.store.ref(), tier.write, tier.name, required, bool(tier.private), folder, limit
     )

@@ -19,7 +19,8 @@ from invariant_dask.core.encode import Encoded
 from invariant_dask.errors import StoreUnavailableError
 from invariant_dask.store.backend import Missed, StoreStats
 from invariant_dask.store.base import Store
-from invariant_dask.store.record import EntryRow
+from invariant_dask.store.chain_trust import joined_policies
+from invariant_dask.store.record import EntryRow, Record
 from invariant_dask.store.tiers import LiveTier, Tier, TierStats, piece_of
 
 if TYPE_CHECKING:
@@ -78,7 +79,33 @@ class Tiers(Store):
         folders = (tier.store.local_folder for tier in self._tiers if tier.takes_writes)
         return next((folder for folder in folders if folder), None)
 
+    @property
+    def domain(self) -> str:
+        """Its places, and whom each tier believes."""
+        policies = joined_policies(self.stores)
+        return f"{self.place} ({policies})" if policies else self.place
+
+    def _reason(self, digest: bytes) -> str:
+        reasons: dict[str, list[str]] = {}
+        for tier in self._tiers:
+            reason = tier.store._reason(digest)  # noqa: SLF001
+            if reason:
+                reasons.setdefault(reason, []).append(tier.name)
+        if len(self._tiers) == 1 or not reasons:
+            return super()._reason(digest) or next(iter(reasons), "")
+        return "; ".join(f"{reason} [{', '.join(tiers)}]" for reason, tiers in reasons.items())
+
+    def _forget_reasons(self, digests: Collection[bytes]) -> None:
+        super()._forget_reasons(digests)
+        for tier in self._tiers:
+            tier.store._forget_reasons(digests)  # noqa: SLF001
+
     # --- publishing ---
+
+    def _check_size(self, record: Record, data: bytes) -> None:
+        for tier in self._tiers:
+            if tier.takes_writes:
+                tier.store._check_size(record, data)  # noqa: SLF001
 
     def encode(self, value: object) -> Encoded:
         for tier in self._tiers:
@@ -217,14 +244,23 @@ class Tiers(Store):
         return there
 
     def _quarantine_entry(self, digest: bytes, data: bytes) -> None:
+        def keep(row: EntryRow) -> bool:
+            return row.digest != digest or row.data not in (data, b"")
+
         for tier in self._tiers:
             if tier.takes_writes:
+                tier.behind.forget(keep)  # what is on its way would come after
                 tier.change(lambda store: store._quarantine_entry(digest, data))  # noqa: SLF001
 
     def _quarantine_blob(self, blob: BlobId) -> None:
         for tier in self._tiers:
             if tier.takes_writes:
                 tier.change(lambda store: store._quarantine_blob(blob))  # noqa: SLF001
+
+    def _keep_report(self, name: bytes, what: str, report: Mapping[str, str]) -> None:
+        for tier in self._tiers:
+            if tier.takes_writes:
+                tier.change(lambda store: store._keep_report(name, what, report))  # noqa: SLF001
 
     def generation(self) -> int | None:
         joined = 0
@@ -246,6 +282,7 @@ class Tiers(Store):
         return replace(
             own,
             quarantined=own.quarantined + sum(stats.quarantined for stats in tiers),
+            untrusted=own.untrusted + sum(stats.untrusted for stats in tiers),
             evicted=sum(stats.evicted for stats in tiers),
         )
 

@@ -1,13 +1,14 @@
 """A store in a folder: a SQLite index with small artifacts in it, and a file for each blob.
 
-Layout, version 2:
+Layout, version 3:
 
-    LAYOUT              JSON: {"layout": 2, "made_by": ...}; written first, so that a folder
+    LAYOUT              JSON: {"layout": 3, "made_by": ...}; written first, so that a folder
                         either says that it is a store or is empty
     index.sqlite        entries (`store.record`) and which blobs they refer to; WAL mode
     blobs/ab/<62 hex>   a blob under its id, never changed; written in tmp/ and renamed
     tmp/                what is being written
-    quarantine/         damaged entries and blobs, for a look
+    quarantine/         damaged entries and blobs, for a look, each with a report (JSON) beside it
+    namespaces/<name>/  a store of its own, with this layout: see `DiskStore`
     tokens/<hex>        written by a client; a worker that sees it sees the same folder
     .gitignore          keeps it all out of version control
 
@@ -43,11 +44,12 @@ from invariant_dask.store.grouping import GroupCommit
 from invariant_dask.store.index import Index
 from invariant_dask.store.record import EntryRow
 from invariant_dask.store.spool import Spool, map_file
+from invariant_dask.store.trust import DEFAULT_TERMS, Terms, check_namespace
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-LAYOUT = 2
+LAYOUT = 3
 
 logger = logging.getLogger("invariant_dask.store")
 
@@ -78,6 +80,11 @@ class DiskStore(Store):
     size_limit
         The most bytes to keep, as a number or as text such as `"10GB"`. What was used least
         recently makes room. Without it nothing is ever removed.
+    namespace
+        A part of the folder that shares nothing with the rest. It is a folder too, so that its
+        rights can be given to a group of people.
+    terms
+        Whose entries are taken, and how large artifacts may be.
 
     Raises
     ------
@@ -90,11 +97,20 @@ class DiskStore(Store):
     kind = "disk"
 
     def __init__(
-        self, path: str | os.PathLike[str] = ".invariant", *, size_limit: int | str | None = None
+        self,
+        path: str | os.PathLike[str] = ".invariant",
+        *,
+        size_limit: int | str | None = None,
+        namespace: str = "",
+        terms: Terms = DEFAULT_TERMS,
     ) -> None:
-        super().__init__()
+        super().__init__(terms)
         # Absolute from the start: the working folder may change, here and in workers.
         self._root = Path(path).expanduser().absolute()
+        if namespace:
+            check_namespace(namespace)
+            _check_layout(self._root)
+            self._root = self._root / "namespaces" / namespace
         self._limit = parse_size(size_limit)
         self._blobs = self._root / "blobs"
         self._tmp = self._root / "tmp"
@@ -267,7 +283,7 @@ class DiskStore(Store):
         name = blob.hex()
         return self._blobs / name[:2] / name[2:]
 
-    def _read_blob(self, blob: BlobId, length: int) -> Buffer | None:  # noqa: ARG002
+    def _read_blob(self, blob: BlobId, length: int) -> Buffer | None:
         try:
             fd = os.open(self._path_of(blob), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -275,12 +291,13 @@ class DiskStore(Store):
         except OSError as error:
             raise _unavailable(self._root, error) from error
         try:
-            size = os.fstat(fd).st_size
-            if size >= _MAP_FROM:
+            if os.fstat(fd).st_size != length:
+                return None
+            if length >= _MAP_FROM:
                 with contextlib.suppress(OSError):  # too many maps or files: read instead
-                    return map_file(fd, size)
+                    return map_file(fd, length)
             with open(fd, "rb", closefd=False) as file:
-                return file.read()
+                return file.read(length)
         except OSError as error:
             raise _unavailable(self._root, error) from error
         finally:
@@ -352,12 +369,20 @@ class DiskStore(Store):
         with _writing(self._root), contextlib.suppress(FileNotFoundError):
             self._path_of(blob).replace(self._aside(blob, "blob"))
 
+    def _keep_report(self, name: bytes, what: str, report: Mapping[str, str]) -> None:
+        with _writing(self._root):
+            kept = sorted((self._root / "quarantine").glob(f"*-{name.hex()}.{what}"))
+            if kept:  # else it was replaced by a good one meanwhile
+                text = json.dumps(report, indent=1)
+                kept[-1].with_name(f"{kept[-1].name}.json").write_text(text)
+
     def _aside(self, name: bytes, what: str) -> Path:
         folder = self._root / "quarantine"
         folder.mkdir(exist_ok=True)
-        kept = sorted(folder.iterdir(), key=lambda path: path.name)
+        kept = sorted(path for path in folder.iterdir() if path.suffix != ".json")
         for path in kept[: max(0, len(kept) - _QUARANTINE_LIMIT + 1)]:
             path.unlink(missing_ok=True)
+            path.with_name(f"{path.name}.json").unlink(missing_ok=True)
         # The time comes first: names sort by age.
         return folder / f"{time.time_ns()}-{name.hex()}.{what}"
 
@@ -473,7 +498,7 @@ def _remove_old(folder: Path, seconds: float) -> None:
 # --- opening from a reference --------------------------------------------------------------------
 
 # The stores of this process that were opened from references; they stay open between tasks.
-_opened: dict[tuple[str, int | None], DiskStore] = {}
+_opened: dict[tuple[str, int | None, Terms], DiskStore] = {}
 _opened_lock = threading.Lock()
 
 
@@ -500,9 +525,10 @@ def _open(ref: StoreRef) -> Store:
         msg = f"store {ref.url} of the client cannot be opened here: {error}"
         raise StoreUnavailableError(msg) from error
     with _opened_lock:
-        store = _opened.get((ref.url, limit))
+        store = _opened.get((ref.url, limit, ref.terms))
         if store is None:
-            store = _opened[ref.url, limit] = DiskStore(ref.url, size_limit=limit)
+            store = DiskStore(ref.url, size_limit=limit, terms=ref.terms)
+            _opened[ref.url, limit, ref.terms] = store
         store.settle_in()
     return store
 

@@ -25,7 +25,7 @@ _BATCH = 256
 Remove = Callable[[BlobId], None]
 
 
-def parse_size(text: int | str | None) -> int | None:
+def parse_size(text: int | str | None, what: str = "size_limit") -> int | None:
     """Return a number of bytes given as such or as text, such as `10GB` or `512 MiB`.
 
     Raises
@@ -45,7 +45,7 @@ def parse_size(text: int | str | None) -> int | None:
         size = int(whole) * factor + (int(part) * factor // 10 ** len(part) if part else 0)
         if size > 0:
             return size
-    msg = f"size_limit={text!r} is not a positive number of bytes, nor text such as '10GB'"
+    msg = f"{what}={text!r} is not a positive number of bytes, nor text such as '10GB'"
     raise SpecError(msg)
 
 

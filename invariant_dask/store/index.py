@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from invariant_dask.core.digest import BlobId
 from invariant_dask.store.connections import Connections, Errors, inherited, roll_back
-from invariant_dask.store.record import EntryRow
+from invariant_dask.store.record import ENTRY_LIMIT, EntryRow
 
 Payloads = dict[bytes, bytes]
 T = TypeVar("T")
@@ -27,9 +27,14 @@ _ROW = "(?, ?, ?, ?, ?, ?, ?)"
 _INSERT = "INSERT OR REPLACE INTO entries VALUES "
 _CHUNK = 500
 _ROWS_AT_ONCE = (64, 16, 4, 1)
+# The length of a payload is known without reading it. One that is too long is read as an empty one,
+# which is damaged all the same.
 _READ = """
-SELECT e.digest, e.data, e.used, t.digest, t.data, t.used
-FROM entries e LEFT JOIN entries t ON t.digest = e.target WHERE e.digest IN"""
+SELECT e.digest, CASE WHEN length(e.data) <= _LIMIT_ THEN e.data ELSE x'' END, e.used,
+    t.digest, CASE WHEN length(t.data) <= _LIMIT_ THEN t.data ELSE x'' END, t.used
+FROM entries e LEFT JOIN entries t ON t.digest = e.target WHERE e.digest IN""".replace(
+    "_LIMIT_", str(ENTRY_LIMIT)
+)
 
 
 class Index:
@@ -107,12 +112,13 @@ class Index:
     def recent(self, op: str, limit: int) -> list[tuple[bytes, bytes]]:
         """Return digest and payload of the latest records of an op."""
         sql = (
-            "SELECT digest, data FROM entries WHERE op = ? AND target IS NULL "
+            "SELECT digest, data FROM entries "
+            "WHERE op = ? AND target IS NULL AND length(data) <= ? "
             "ORDER BY created DESC, rowid DESC LIMIT ?"
         )
         connections = self._open()
         with self._errors, connections.read_lock:
-            return connections.reader.execute(sql, (op, limit)).fetchall()
+            return connections.reader.execute(sql, (op, ENTRY_LIMIT, limit)).fetchall()
 
     def generation(self) -> int:
         """Return a number that changes when another process commits."""

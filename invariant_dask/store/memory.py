@@ -15,6 +15,7 @@ from invariant_dask.core.digest import BlobId
 from invariant_dask.errors import SpecError, StoreNotSharedError
 from invariant_dask.store.base import Store, StoreRef, openers
 from invariant_dask.store.record import EntryRow
+from invariant_dask.store.trust import DEFAULT_TERMS, Terms
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -53,6 +54,8 @@ class MemoryStore(Store):
         larger is not kept at all.
     ttl
         Seconds that an artifact is kept, for `cache="ttl"`.
+    terms
+        Whose entries are taken, and how large artifacts may be.
 
     Raises
     ------
@@ -69,9 +72,10 @@ class MemoryStore(Store):
         max_bytes: int | None = 2 * 2**30,
         ttl: float | None = None,
         *,
+        terms: Terms = DEFAULT_TERMS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__()
+        super().__init__(terms)
         if cache not in _POLICIES:
             msg = f"cache={cache!r} is not one of {', '.join(map(repr, _POLICIES))}"
             raise SpecError(msg)
@@ -299,8 +303,9 @@ class MemoryStore(Store):
 
     # --- blobs ---
 
-    def _read_blob(self, blob: BlobId, length: int) -> Buffer | None:  # noqa: ARG002
-        return self._blobs.get(blob)
+    def _read_blob(self, blob: BlobId, length: int) -> Buffer | None:
+        data = self._blobs.get(blob)
+        return data if data is not None and len(data) == length else None
 
     def _write_blobs(self, blobs: Mapping[BlobId, Buffer]) -> None:
         with self._lock:

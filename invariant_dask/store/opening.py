@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from invariant_dask.errors import SpecError
+from invariant_dask.errors import SpecError, StoreUnavailableError
 from invariant_dask.store.base import Store, StoreRef, register_live
 from invariant_dask.store.chain import ChainStore
 from invariant_dask.store.disk import DiskStore
+from invariant_dask.store.eviction import parse_size
+from invariant_dask.store.keys import PublicKey
+from invariant_dask.store.late import LateStore
 from invariant_dask.store.memory import MemoryStore
 from invariant_dask.store.null import NullStore
 from invariant_dask.store.tiers import Tier
+from invariant_dask.store.trust import DEFAULT_TERMS, Policy, Terms, check_namespace, parse_trust
 
 __all__ = ["DEFAULT_PATH", "VARIABLE", "StoreRef", "open_store", "register_live"]
 
@@ -29,20 +35,30 @@ _KNOWN = "memory:, null:, disk:PATH, a path, or a list of these"
 # Two letters at least, so that C:\folder is a path.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(.*)", re.DOTALL)
 
-_shared: WeakValueDictionary[str, DiskStore] = WeakValueDictionary()
+_shared: WeakValueDictionary[tuple[str, str, Terms], DiskStore] = WeakValueDictionary()
 os.register_at_fork(after_in_child=_shared.clear)
 
 _chains: WeakValueDictionary[tuple[Any, ...], ChainStore] = WeakValueDictionary()
 os.register_at_fork(after_in_child=_chains.clear)
 
-_TIER_OPTIONS = {"url", "write", "private", "name"}
+_TIER_OPTIONS = {"write", "private", "name"}
+_OPTIONS = {"trust", "trusted_keys", "namespace", "max_artifact_size"}
 
 One = str | os.PathLike[str] | Store
 Where = One | Sequence[One | Tier | Mapping[str, Any]]
 """What names a store, or several from near to far."""
 
+logger = logging.getLogger("invariant_dask.store")
 
-def open_store(where: Where | None = None) -> Store:
+
+def open_store(
+    where: Where | None = None,
+    *,
+    trust: Policy = None,
+    trusted_keys: str | Sequence[str | PublicKey] = (),
+    namespace: str = "",
+    max_artifact_size: int | str | None = None,
+) -> Store:
     """Return the store that is meant by a URL or path, or the chain that is meant by several.
 
     Parameters
@@ -53,14 +69,28 @@ def open_store(where: Where | None = None) -> Store:
         While the store of a folder is in use, the same one is returned again.
 
         A list gives a `ChainStore` from near to far. Each item is one of these, a `Tier`, or a
-        mapping with `url` and what `Tier` takes: `{"url": "/shared", "write": "behind"}`. Text
-        that begins with `[` is such a list in JSON, in the variable too; a folder whose name
-        begins so is written `./[name`.
+        mapping with `url`, what `Tier` takes and the options below: `{"url": "/shared", "write":
+        "behind", "trust": "signed"}`. Options beside the list hold for all items that have not
+        their own. Text that begins with `[` is such a list in JSON, in the variable too; a folder
+        whose name begins so is written `./[name`. A tier that cannot be used yet is opened later.
+    trust
+        Whose results are taken: `"any"`; `"signed"`, by a key that this user trusts; or a list of
+        the only keys to believe. By default what `INVARIANT_TRUST` says, else `"any"`.
+    trusted_keys
+        Keys, as `name:base64`, that `"signed"` trusts besides those of the user's file
+        (`invariant-dask trusted-keys`), of `INVARIANT_TRUSTED_KEYS`, and this process's own.
+    namespace
+        A part of the store whose entries are seen only there.
+    max_artifact_size
+        The most bytes that an artifact may have, as a number or as text such as `"10GB"`; larger
+        ones are neither read nor kept. By default 64 GiB.
 
     Raises
     ------
     SpecError
-        If it is nothing of that.
+        If it is nothing of that, or a store comes with options.
+    TrustError
+        If keys or policy cannot be used.
     StoreLayoutError
         If the path holds something else than a store, or one of another layout version.
     StoreUnavailableError
@@ -73,22 +103,44 @@ def open_store(where: Where | None = None) -> Store:
     >>> open_store(["memory:", "null:"])
     ChainStore('["memory:", "null:"]')
     """
-    if isinstance(where, Store):
-        return where
     if where is None:
         where = os.environ.get(VARIABLE) or DEFAULT_PATH
     if isinstance(where, str) and where.lstrip().startswith("["):
         where = _listed(where)
     if isinstance(where, (list, tuple)):
-        return _chain(where)
+        options: dict[str, Any] = {"trust": trust, "max_artifact_size": max_artifact_size}
+        options = {name: given for name, given in options.items() if given is not None}
+        if trusted_keys:
+            options["trusted_keys"] = trusted_keys
+        if namespace:
+            options["namespace"] = namespace
+        return _chain(where, options)
+    if isinstance(where, Store):
+        if trust is not None or trusted_keys or namespace or max_artifact_size is not None:
+            raise SpecError(f"options open a place; {where!r} is open already")
+        return where
+    if namespace:
+        check_namespace(namespace)
+    terms = _terms(trust, trusted_keys, max_artifact_size)
     if isinstance(where, Path):
-        return _disk(where)
+        return _disk(where, namespace, terms)
     given: object = where
     text = os.fspath(given) if isinstance(given, (str, os.PathLike)) else ""
     if not text:
         msg = f"not one place of a store: {where!r}; there are {_KNOWN}"
         raise SpecError(msg)
-    return _from_text(text)
+    return _from_text(text, namespace, terms)
+
+
+def _terms(
+    trust: Policy = None,
+    trusted_keys: str | Sequence[str | PublicKey] = (),
+    max_artifact_size: int | str | None = None,
+) -> Terms:
+    limit = parse_size(max_artifact_size, "max_artifact_size")
+    if limit is None:
+        limit = DEFAULT_TERMS.max_artifact_size
+    return Terms(parse_trust(trust, trusted_keys), limit)
 
 
 def _listed(text: str) -> list[Any]:
@@ -104,50 +156,70 @@ def _listed(text: str) -> list[Any]:
     return listed
 
 
-def _chain(items: Sequence[Any]) -> ChainStore:
+def _chain(items: Sequence[Any], options: Mapping[str, Any]) -> ChainStore:
+    tiers = [_tier(item, options) for item in items]
+    if tiers and all(isinstance(tier.store, LateStore) for tier in tiers):
+        tiers[0].store.generation()  # raises what is wrong with it
     # Whoever compiles often gets the same chain: it knows which tiers fail, and what they miss.
-    tiers = [_tier(item) for item in items]
-    key = tuple((tier.store, tier.write, tier.private, tier.name) for tier in tiers)
+    key = tuple((_key_of(tier.store), tier.write, tier.private, tier.name) for tier in tiers)
     chain = _chains.get(key)
     if chain is None:
         chain = _chains[key] = ChainStore(*tiers)
     return chain
 
 
-def _tier(item: Any) -> Tier:
-    if isinstance(item, Tier):
-        return item
-    if not isinstance(item, Mapping):
-        if isinstance(item, (list, tuple)) or item is None:
-            raise SpecError(f"not a tier of a chain: {item!r}; there are {_KNOWN}, but lists")
-        return Tier(open_store(item))
-    unknown = item.keys() - _TIER_OPTIONS
-    if unknown or "url" not in item:
-        msg = (
-            f"not a tier of a chain: {dict(item)!r}; it takes url, and perhaps write, private, name"
-        )
-        raise SpecError(msg)
-    options = {name: item[name] for name in _TIER_OPTIONS - {"url"} if name in item}
-    return Tier(open_store(item["url"]), **options)
+def _key_of(store: Store) -> Any:
+    return (store.url, store.terms) if isinstance(store, LateStore) else store
 
 
-def _disk(path: str | Path) -> DiskStore:
+def _tier(item: Any, options: Mapping[str, Any]) -> Tier:
+    if isinstance(item, (Tier, Store)):
+        if options:
+            msg = f"{', '.join(options)}: options open places; give those of {item!r} where it is"
+            raise SpecError(f"{msg} opened")
+        return item if isinstance(item, Tier) else Tier(item)
+    own: dict[str, Any] = {"url": item}
+    if isinstance(item, Mapping):
+        own = dict(item)
+        unknown = own.keys() - _TIER_OPTIONS - _OPTIONS - {"url"}
+        if unknown or "url" not in own:
+            takes = ", ".join(sorted(_TIER_OPTIONS | _OPTIONS))
+            raise SpecError(f"not a tier of a chain: {own!r}; it takes url, and perhaps {takes}")
+    url = own.pop("url")
+    if isinstance(url, (list, tuple, Mapping)) or url is None:
+        raise SpecError(f"not a tier of a chain: {item!r}; there are {_KNOWN}, but lists")
+    how = {name: own.pop(name) for name in _TIER_OPTIONS & own.keys()}
+    return Tier(_open_tier(url, {**options, **own}), **how)
+
+
+def _open_tier(url: One, options: Mapping[str, Any]) -> Store:
+    try:
+        return open_store(url, **options)
+    except StoreUnavailableError as error:
+        # The other tiers do without it until it is there.
+        logger.warning("tier %s cannot be used yet: %s", url, error)
+        about = {name: given for name, given in options.items() if name != "namespace"}
+        return LateStore(str(url), _terms(**about), partial(open_store, url, **options))
+
+
+def _disk(path: str | Path, namespace: str, terms: Terms) -> DiskStore:
     # Whoever compiles often must not open files as often.
-    key = str(Path(path).expanduser().absolute())
+    key = str(Path(path).expanduser().absolute()), namespace, terms
     store = _shared.get(key)
     if store is None or not store.is_in_place:
-        store = _shared[key] = DiskStore(path)
+        store = _shared[key] = DiskStore(path, namespace=namespace, terms=terms)
     return store
 
 
-def _from_text(where: str) -> Store:
+def _from_text(where: str, namespace: str, terms: Terms) -> Store:
     match = _SCHEME.fullmatch(where)
     if match is None:
-        return _disk(where)
+        return _disk(where, namespace, terms)
     scheme, rest = match[1].lower(), match[2]
     if scheme == "disk" and rest:
-        return _disk(rest)
+        return _disk(rest, namespace, terms)
     if scheme in {"memory", "null"} and not rest:
-        return MemoryStore() if scheme == "memory" else NullStore()
+        # Each is seen by nobody else, which is what a namespace is for.
+        return MemoryStore(terms=terms) if scheme == "memory" else NullStore(terms)
     msg = f"no store for {where!r}; there are {_KNOWN} (write ./{where} if that is a folder)"
     raise SpecError(msg)

@@ -1,7 +1,17 @@
 """The small entries of a store: records, planned entries, and how they become bytes.
 
 An entry is a checksum over its key and its body, then the body: a fixed head (big-endian) with the
-lengths of its fields, then the fields. Each body has one reading, and nothing may follow it.
+lengths of its fields, then the fields. Behind them nothing may follow but one signature: the
+public key (Ed25519, 32 bytes) and 64 bytes. Each body has one reading.
+
+A signature is over a domain, one for records and another for planned entries, and the SHA-256 of
+the entry's key and all its fields as they stand. Of a record these are the resolved digest, the
+manifest (with the op identity and the hashes of all that it was given), the descriptor (with the
+artifact's hash), the size, the storage form or its blob, the blobs with their lengths, and what
+explains it; of a planned entry both digests, the artifact's hash, the inputs, the writer and the
+time. So an entry under another digest, a claim that points elsewhere and another list of blobs are
+no longer what was signed. Which keys to believe is for `store.trust` to say.
+
 Nothing here knows where entries are kept. A change of this format is a change of every store's
 layout version, so that an older reader never takes a newer entry for a damaged one.
 """
@@ -9,9 +19,7 @@ layout version, so that an older reader never takes a newer entry for a damaged 
 from __future__ import annotations
 
 import re
-import struct
-from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
@@ -23,6 +31,8 @@ from invariant_dask.core.digest import (
     DIGEST_SIZE,
     DOMAIN_ENTRY,
     DOMAIN_MANIFEST,
+    DOMAIN_SIGNED_PLANNED,
+    DOMAIN_SIGNED_RECORD,
     ArtifactHash,
     BlobId,
     PlannedDigest,
@@ -31,24 +41,24 @@ from invariant_dask.core.digest import (
 )
 from invariant_dask.core.sealed import SealedDict, SealedList
 from invariant_dask.errors import IntegrityError, SpecError
+from invariant_dask.store.about import About
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-_RECORD = b"R2"
-_PLANNED = b"P2"
+_RECORD = b"R3"
+_PLANNED = b"P3"
 # Lengths of manifest, descriptor, kind and storage form, whether the storage form is a blob,
 # number of blobs, length of `about`, size. The fields follow in this order.
 _RECORD_HEAD = Struct(">2sIBHI?IIQ")
 # Number of inputs, time of creation, length of the writer's name; then resolved digest, hash, the
 # inputs as pairs of planned digest and hash, the name.
 _PLANNED_HEAD = Struct(">2sIQI")
-# Time taken, time of creation, length of node; then node, and what many records have in common:
-# lengths of op, run, writer, code, and the four.
-_ABOUT_HEAD = Struct(">QQI")
-_COMMON_HEAD = Struct(">IIII")
 _BLOB_PART = Struct(">32sQ")
 _BODY = DIGEST_SIZE
+SIGNATURE_SIZE = 96
+ENTRY_LIMIT = 16 * 2**20
+"""The most bytes that an entry may have; a longer one is not even hashed."""
 _HEX_DIGEST = re.compile(r"(?:^|[^0-9a-f])([0-9a-f]{64})$")
 
 
@@ -62,60 +72,6 @@ class EntryRow(NamedTuple):
     target: bytes | None
     """The resolved digest that a planned entry points to; None for a record."""
     blobs: tuple[BlobId, ...] = ()
-
-
-class About(NamedTuple):
-    """What explains a record and is no part of any identity."""
-
-    op: str
-    node: str = ""
-    run: str = ""
-    writer: str = ""
-    nanoseconds: int = 0
-    """How long the op took."""
-    created: int = 0
-    """Nanoseconds since 1970."""
-    code: str = ""
-    """Fingerprint of the op's code, where its identity is a declared version."""
-
-    def to_bytes(self) -> bytes:
-        """Return the encoding."""
-        op, node, run, writer, nanoseconds, created, code = self
-        name = node.encode(errors="backslashreplace")
-        head = _ABOUT_HEAD.pack(nanoseconds, created, len(name))
-        return head + name + _common(op, run, writer, code)
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> About:
-        """Decode what `to_bytes` wrote.
-
-        Raises
-        ------
-        IntegrityError
-            If it is anything else.
-        """
-        try:
-            nanoseconds, created, length = _ABOUT_HEAD.unpack_from(data)
-            start = _ABOUT_HEAD.size
-            at = start + length
-            node = data[start:at].decode()
-            lengths = _COMMON_HEAD.unpack_from(data, at)
-            texts, at = [], at + _COMMON_HEAD.size
-            for length in lengths:
-                texts.append(data[at : at + length].decode())
-                at += length
-        except (struct.error, UnicodeDecodeError) as error:
-            raise IntegrityError(f"what explains a record is not readable: {error}") from None
-        if at != len(data):
-            raise IntegrityError("what explains a record is cut off, or more follows it")
-        op, run, writer, code = texts
-        return cls(op, node, run, writer, nanoseconds, created, code)
-
-
-@lru_cache(maxsize=1024)
-def _common(*texts: str) -> bytes:
-    encoded = [text.encode(errors="backslashreplace") for text in texts]
-    return b"".join((_COMMON_HEAD.pack(*map(len, encoded)), *encoded))
 
 
 class Record(NamedTuple):
@@ -136,6 +92,8 @@ class Record(NamedTuple):
     """Buffers that left the storage form, in order of their ids."""
     about_bytes: bytes
     """`about`, encoded: planning reads thousands of records and needs it of none."""
+    signature: bytes = b""
+    """The signer's public key and the signature, or nothing."""
 
     @property
     def hash(self) -> ArtifactHash:
@@ -175,6 +133,7 @@ class Record(NamedTuple):
         blobs = b"".join([_BLOB_PART.pack(*blob) for blob in self.blobs]) if self.blobs else b""
         body = b"".join((
             head, self.manifest, self.descriptor, kind, storage, blobs, self.about_bytes,
+            self.signature,
         ))  # fmt: skip
         return _checksum(self.resolved, body) + body
 
@@ -200,8 +159,7 @@ class Record(NamedTuple):
         storage: bytes | None = data[at : (at := at + storage_size)]
         blobs = data[at : (at := at + count * _BLOB_PART.size)] if count else b""
         about = data[at : (at := at + about_size)]
-        if at != len(data):
-            _refuse(digest, "its fields do not fill it")
+        signature = _signature(digest, data, at)
         if sha256(DOMAIN_MANIFEST + manifest).digest() != digest:
             _refuse(digest, "its manifest has another digest")
         if not 0 < descriptor_size <= enc.DESCRIPTOR_LIMIT:
@@ -221,7 +179,7 @@ class Record(NamedTuple):
             _refuse(digest, "its size is not that of its parts")
         return cls(
             ResolvedDigest(digest), manifest, descriptor, _text(digest, kind), size,
-            storage, storage_blob, listed, about,
+            storage, storage_blob, listed, about, signature,
         )  # fmt: skip
 
 
@@ -235,6 +193,8 @@ class PlannedEntry(NamedTuple):
     """The inputs, as `join_inputs` has them."""
     writer: str
     created: int
+    signature: bytes = b""
+    """The public key of whoever derived it and the signature, or nothing."""
 
     @property
     def inputs(self) -> tuple[tuple[PlannedDigest, ArtifactHash], ...]:
@@ -263,22 +223,23 @@ class PlannedEntry(NamedTuple):
         at = _BODY + _PLANNED_HEAD.size
         resolved, artifact = data[at : at + 32], data[at + 32 : at + 64]
         joined = data[at + 64 : (at := at + 64 + 64 * count)]
-        if at + name_size != len(data):
-            _refuse(digest, "its fields do not fill it")
+        name = data[at : (at := at + name_size)]
+        signature = _signature(digest, data, at)
         if resolved == digest:
             _refuse(digest, "it points to itself")
         return cls(
             PlannedDigest(digest), ResolvedDigest(resolved), ArtifactHash(artifact),
-            joined, _text(digest, data[at:]), created,
+            joined, _text(digest, name), created, signature,
         )  # fmt: skip
 
 
 def _planned_bytes(
-    planned: bytes, resolved: bytes, artifact: bytes, joined: bytes, writer: str, created: int
-) -> bytes:
+    planned: bytes, resolved: bytes, artifact: bytes, joined: bytes, writer: str, created: int,
+    signature: bytes = b"",
+) -> bytes:  # fmt: skip
     name = writer.encode(errors="backslashreplace")
     head = _PLANNED_HEAD.pack(_PLANNED, len(joined) // 64, created, len(name))
-    body = b"".join((head, resolved, artifact, joined, name))
+    body = b"".join((head, resolved, artifact, joined, name, signature))
     return _checksum(planned, body) + body
 
 
@@ -292,6 +253,8 @@ class Found(NamedTuple):
 
     record: Record
     entry: PlannedEntry | None
+    vouched: bool = False
+    """Whether keys that are trusted here vouch for both; see `store.trust`."""
 
 
 def parse_entry(digest: bytes, data: bytes) -> Record | PlannedEntry:
@@ -305,6 +268,24 @@ def parse_entry(digest: bytes, data: bytes) -> Record | PlannedEntry:
     if data.startswith(_PLANNED, _BODY):
         return PlannedEntry.from_bytes(digest, data)
     return Record.from_bytes(digest, data)
+
+
+Sign = Callable[[bytes], bytes]
+"""Returns the signature block of a statement: public key and signature."""
+
+
+def statement(digest: bytes, data: bytes, *, signed: bool) -> bytes:
+    """Return what the signature of an entry is over; `signed` says whether it has one already."""
+    domain = DOMAIN_SIGNED_PLANNED if data.startswith(_PLANNED, _BODY) else DOMAIN_SIGNED_RECORD
+    end = len(data) - SIGNATURE_SIZE if signed else len(data)
+    return domain + sha256(digest + data[_BODY:end]).digest()
+
+
+def sign_entry(digest: bytes, data: bytes, sign: Sign) -> tuple[bytes, bytes]:
+    """Return an entry that has no signature yet with one, and the signature."""
+    signature = sign(statement(digest, data, signed=False))
+    body = data[_BODY:] + signature
+    return _checksum(digest, body) + body, signature
 
 
 def check_artifact(record: Record, storage: bytes, blobs: Mapping[BlobId, Buffer]) -> None:
@@ -354,11 +335,14 @@ def planned_row(
     artifact: ArtifactHash,
     inputs: Sequence[tuple[PlannedDigest, ArtifactHash]],
     about: About,
+    sign: Sign | None = None,
 ) -> EntryRow:
     """Return the planned entry of a record as a row; `about` says who claims it, and when."""
     data = _planned_bytes(
         planned, record.resolved, artifact, join_inputs(inputs), about.writer, about.created
     )
+    if sign is not None:
+        data, _ = sign_entry(planned, data, sign)
     return EntryRow(planned, data, about.op, about.created, record.resolved)
 
 
@@ -391,11 +375,21 @@ def _checksum(digest: bytes, body: bytes) -> bytes:
 
 
 def _check(digest: bytes, data: bytes, mark: bytes, head: Struct) -> None:
+    if len(data) > ENTRY_LIMIT:
+        _refuse(digest, f"its {len(data)} bytes are more than an entry may have")
     # The digest and the body behind it: one slice less than taking the body first.
     if sha256(DOMAIN_ENTRY + digest + data[_BODY:]).digest() != data[:_BODY]:
         _refuse(digest, "its checksum does not hold")
     if not data.startswith(mark, _BODY) or len(data) < _BODY + head.size:
         _refuse(digest, "it is of another format or kind")
+
+
+def _signature(digest: bytes, data: bytes, at: int) -> bytes:
+    if at == len(data):
+        return b""
+    if at + SIGNATURE_SIZE != len(data):
+        _refuse(digest, "its fields do not fill it")
+    return data[at:]
 
 
 def _storage_blob(digest: bytes, field: bytes | None) -> tuple[BlobId, int]:

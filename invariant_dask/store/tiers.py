@@ -20,6 +20,7 @@ from invariant_dask.errors import (
 from invariant_dask.store.base import Store
 from invariant_dask.store.behind import Behind, Piece, Source
 from invariant_dask.store.breaker import FIRST_PAUSE, LONGEST_PAUSE, Breaker, Clock
+from invariant_dask.store.late import LateStore
 from invariant_dask.store.record import EntryRow
 
 if TYPE_CHECKING:
@@ -131,6 +132,11 @@ class LiveTier:
     def lasts(self) -> bool:
         """Whether what is written outlives this process."""
         return not self.store.is_process_local
+
+    @property
+    def is_named(self) -> bool:
+        """Whether other processes can be told of it by now."""
+        return not isinstance(self.store, LateStore) or self.store.is_named
 
     @property
     def stats(self) -> TierStats:

@@ -35,7 +35,8 @@ class Wrapper(Store):
     kind = "wrapper"
 
     def __init__(self, inner: Store) -> None:
-        super().__init__()
+        super().__init__(inner.terms)
+        self._judge = inner._judge  # noqa: SLF001  what this process published is taken through both
         self.inner = inner
         self._identity = uuid.uuid4().hex[:16]
 
@@ -89,6 +90,16 @@ class Wrapper(Store):
         super().reset_stats()
         self.inner.reset_stats()
 
+    def note_loss(self, digest: bytes, reason: str) -> None:
+        self.inner.note_loss(digest, reason)
+
+    def _reason(self, digest: bytes) -> str:
+        return super()._reason(digest) or self.inner._reason(digest)  # noqa: SLF001
+
+    def _forget_reasons(self, digests: Collection[bytes]) -> None:
+        super()._forget_reasons(digests)
+        self.inner._forget_reasons(digests)  # noqa: SLF001
+
     def encode(self, value: object) -> Encoded:
         return self.inner.encode(value)
 
@@ -107,8 +118,9 @@ class Wrapper(Store):
     def ref(self) -> StoreRef:
         options = tuple(sorted(self._options().items()))
         ref = WrappedRef(
-            self.kind, self.url, self._token(), self, self.inner.ref(), options, type(self)
-        )
+            self.kind, self.url, self._token(), self.terms, self,
+            self.inner.ref(), options, type(self),
+        )  # fmt: skip
         register_live(ref.token, self)
         return ref
 
@@ -148,6 +160,9 @@ class Wrapper(Store):
     def _quarantine_blob(self, blob: BlobId) -> None:
         self._call(self.inner._quarantine_blob, blob)  # noqa: SLF001
 
+    def _keep_report(self, name: bytes, what: str, report: Mapping[str, str]) -> None:
+        self._call(self.inner._keep_report, name, what, report)  # noqa: SLF001
+
 
 @dataclass(frozen=True, slots=True)
 class WrappedRef(StoreRef):
@@ -168,13 +183,13 @@ class WrappedRef(StoreRef):
     def __reduce__(self) -> tuple[Any, ...]:
         self.show()
         return _received, (
-            self.kind, self.url, self.token, self.inner, self.options, self.wrapper,
+            self.kind, self.url, self.token, self.terms, self.inner, self.options, self.wrapper,
         )  # fmt: skip
 
 
 def _received(*fields: Any) -> WrappedRef:
-    kind, url, token, *rest = fields
-    return WrappedRef(kind, url, token, None, *rest)
+    kind, url, token, terms, *rest = fields
+    return WrappedRef(kind, url, token, terms, None, *rest)
 
 
 def opens_as(wrapper: Callable[..., Wrapper]) -> Callable[[StoreRef], Store]:

@@ -1,7 +1,7 @@
-"""The shipped test kit: what every store must do, and wrappers that watch or trouble a real one.
+"""The shipped test kit: what stores and formats must do, and stores that watch or trouble others.
 
-Put a store of your own to the test by a subclass in a pytest module; pytest itself is not
-imported here:
+Put a store or a format of your own to the test by a subclass in a pytest module; pytest itself is
+not imported here:
 
     class TestMyStore(StoreContract):
         def make_store(self, tmp_path):
@@ -9,6 +9,7 @@ imported here:
 """
 
 from invariant_dask.testing.basics import StoreBasics
+from invariant_dask.testing.codecs import CodecContract
 from invariant_dask.testing.contract import StoreContract
 from invariant_dask.testing.counting import CountingStore
 from invariant_dask.testing.samples import (
@@ -21,6 +22,7 @@ from invariant_dask.testing.samples import (
 from invariant_dask.testing.trouble import FlakyStore, SlowStore
 
 __all__ = [
+    "CodecContract",
     "CountingStore",
     "FlakyStore",
     "SlowStore",

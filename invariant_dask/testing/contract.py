@@ -10,8 +10,9 @@ from invariant_dask.core import manifest as manifests
 from invariant_dask.core.digest import BlobId, PlannedDigest
 from invariant_dask.core.encode import Encoded, describe, encode, stable_hash
 from invariant_dask.errors import ArtifactLostError, ArtifactNotFoundError
+from invariant_dask.store.about import About
 from invariant_dask.store.base import Store
-from invariant_dask.store.record import About, EntryRow, Record
+from invariant_dask.store.record import EntryRow, Record
 from invariant_dask.testing.basics import StoreBasics, raises
 from invariant_dask.testing.samples import (
     damage_blob,
@@ -167,6 +168,7 @@ class StoreContract(StoreBasics):
             record = store.put(sample_manifest(), value)
             self.delete_blob(store, record.parts[0][0])
             assert not store.exists(record.resolved)
+            assert store.why(record.resolved).startswith("lost: ")
             raises(ArtifactNotFoundError, store.get, record.resolved)
             raises(ArtifactLostError, store.fetch, record)
             store.put(sample_manifest(), value)
@@ -191,6 +193,8 @@ class StoreContract(StoreBasics):
         self.damage_entry(store, planned)
         assert store.lookup([planned, record.resolved]).keys() == {record.resolved}
         assert store.stats.quarantined == 1
+        assert store.why(planned).startswith("damaged: ")
+        assert store.why(record.resolved) == ""
         self.damage_entry(store, record.resolved)
         assert not store.exists(record.resolved)
         assert store.stats.quarantined == 2

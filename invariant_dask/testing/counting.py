@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from invariant_dask.core.digest import ArtifactHash, BlobId, PlannedDigest, ResolvedDigest
 from invariant_dask.core.encode import Encoded
+from invariant_dask.store.about import About
 from invariant_dask.store.backend import StoreStats
 from invariant_dask.store.base import Store, StoreRef, register_live
-from invariant_dask.store.record import About, EntryRow, Found, Record
+from invariant_dask.store.record import EntryRow, Found, Record
 from invariant_dask.store.wrapping import Wrapper
 
 if TYPE_CHECKING:
@@ -83,10 +84,11 @@ class CountingStore(Wrapper):
         planned: PlannedDigest | None = None,
         inputs: Sequence[tuple[PlannedDigest, ArtifactHash]] = (),
         resolved: ResolvedDigest | None = None,
+        vouched: bool = True,
     ) -> Record:
         record = self.inner.publish(
             encoded, manifest, kind=kind, about=about,
-            planned=planned, inputs=inputs, resolved=resolved,
+            planned=planned, inputs=inputs, resolved=resolved, vouched=vouched,
         )  # fmt: skip
         self.published.append(record.resolved)
         return record
@@ -101,9 +103,11 @@ class CountingStore(Wrapper):
         record: Record,
         inputs: Sequence[tuple[PlannedDigest, ArtifactHash]],
         writer: str = "",
+        *,
+        vouched: bool = True,
     ) -> None:
         self.claimed.append(planned)
-        self.inner.claim(planned, record, inputs, writer)
+        self.inner.claim(planned, record, inputs, writer, vouched=vouched)
 
     def fetch(self, record: Record) -> tuple[bytes, dict[BlobId, Buffer]]:
         self.fetched.append(record.resolved)

@@ -421,16 +421,6 @@ def test_volatile_node_runs_always_under_plain_dask_too(registry, calls) -> None
     assert (value(), calls) == (4, ["read", "add"])
 
 
-def test_plain_dask_says_that_a_switch_has_to_be_decided_first(registry) -> None:
-    import dask
-
-    g = choice(ref("n"))
-    g.add("n", "t:add", a=1, b=2)
-    compiled = compile(g, ["end"], store=MemoryStore(), registry=registry)
-    with pytest.raises(GraphError, match=r"'switch'.*use \.compute"):
-        dask.compute(compiled, scheduler="sync")
-
-
 @pytest.mark.parametrize("expr", ["int(token) + n", "{token: 1}[string(n)]"])
 def test_secret_that_breaks_an_expression_in_a_run_is_not_told(run, expr) -> None:
     g = {"n": Node("t:add", {"a": 1, "b": 1}), "out": Node("t:add", {"a": cel(expr), "b": 1})}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,14 +13,16 @@ from invariant_dask.core import manifest as manifests
 from invariant_dask.core.digest import BlobId, PlannedDigest, ResolvedDigest, blob_id
 from invariant_dask.core.encode import INLINE_LIMIT, encode, stable_hash
 from invariant_dask.errors import IntegrityError, SpecError
+from invariant_dask.store.about import About
+from invariant_dask.store.keys import SigningKey
 from invariant_dask.store.record import (
-    About,
     PlannedEntry,
     Record,
     check_artifact,
     join_inputs,
     parse_digest,
     parse_entry,
+    sign_entry,
 )
 from invariant_dask.testing import sample_manifest
 
@@ -206,5 +211,31 @@ def test_entry_bytes_are_pinned() -> None:
     )
 
 
-PINNED_RECORD = "894a5ae06c8f5aa0c3a9defe6f712c6646730b484aa531061ede723760909417"
-PINNED_ENTRY = "257e501f5f3f21d8de4468a7662d45298bfa8cbc391e37fd1513d6fdd9e22649"
+def test_signed_entries_are_pinned_and_say_what_the_page_says() -> None:
+    key = SigningKey("vector", bytes(range(32)))
+    record = record_of([1, "a"], n=1)
+    domains = b"invariant-dask/v1/signed-record\0", b"invariant-dask/v1/signed-planned\0"
+    pinned = PINNED_SIGNED_RECORD, PINNED_SIGNED_ENTRY
+    for entry, digest, domain, expected in zip(
+        (record, ENTRY), (record.resolved, ENTRY.planned), domains, pinned, strict=True
+    ):  # fmt: skip
+        plain = entry.to_bytes()
+        data, signature = sign_entry(digest, plain, key.sign)
+        # By hand: the public key, and what it signed.
+        fields = plain[32:]
+        assert data[32:] == fields + signature
+        assert signature[:32] == key.public.raw
+        public = Ed25519PublicKey.from_public_bytes(signature[:32])
+        public.verify(signature[32:], domain + hashlib.sha256(digest + fields).digest())
+        assert data[:32].hex() == expected
+        assert parse_entry(digest, data) == entry._replace(signature=signature)
+        assert parse_entry(digest, data).to_bytes() == data
+        for size in range(1, 97):
+            with pytest.raises(IntegrityError):
+                parse_entry(digest, data[:-size])
+
+
+PINNED_SIGNED_RECORD = "30822065d8c0972824ba667f80bd8f6ac74082ed5e36f3ed9e7674e0bbe35249"
+PINNED_SIGNED_ENTRY = "c7037f1224289e23dff823720850638fef3c347c34f7f708245edfd5265ea622"
+PINNED_RECORD = "4a23b91d5c24af6d5b4c4d615341247d7b8ceb9f8125425ebf8a450ac1cd9dd0"
+PINNED_ENTRY = "a0916859dd1f9a482dcd128f4b9bd599cc8adb8cf592cf3f766dc013a1c1af28"

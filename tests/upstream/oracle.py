@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import celpy
+import dask
 import invariant
 from invariant.store.memory import MemoryStore as TheirStore
 
@@ -20,7 +21,7 @@ from invariant_dask.ops.registry import OpRegistry
 # Ours evaluates these inside each consumer or while compiling: they are as good as free, and how
 # often they are called is not promised.
 INLINE = frozenset(f"stdlib:{name}" for name in stdlib.INLINE)
-LOCAL = ("sync", "threads")
+LOCAL = ("sync", "threads", "plain Dask")
 
 # The first one of a process raises the recursion limit, which Hypothesis must not see.
 celpy.Environment()
@@ -117,7 +118,10 @@ class Ours:
 
     def run(self, graph, outputs, context=None):
         compiled = inv.compile(graph, outputs, context, store=self.store, registry=self.registry)
-        return compiled.run(scheduler=self.scheduler).values
+        if self.scheduler != "plain Dask":
+            return compiled.run(scheduler=self.scheduler).values
+        (value,) = dask.compute(compiled, scheduler="threads")
+        return {outputs[0]: value} if len(compiled.outputs) == 1 else value
 
 
 @dataclass

@@ -1,0 +1,69 @@
+"""What explains a record and is no part of any identity, and how it becomes bytes."""
+
+from __future__ import annotations
+
+import struct
+from functools import lru_cache
+from struct import Struct
+from typing import NamedTuple
+
+from invariant_dask.errors import IntegrityError
+
+# Time taken, time of creation, length of node; then node, and what many records have in common:
+# lengths of op, run, writer, code, and the four.
+_ABOUT_HEAD = Struct(">QQI")
+_COMMON_HEAD = Struct(">IIII")
+
+
+class About(NamedTuple):
+    """What explains a record and is no part of any identity."""
+
+    op: str
+    node: str = ""
+    run: str = ""
+    writer: str = ""
+    nanoseconds: int = 0
+    """How long the op took."""
+    created: int = 0
+    """Nanoseconds since 1970."""
+    code: str = ""
+    """Fingerprint of the op's code, where its identity is a declared version."""
+
+    def to_bytes(self) -> bytes:
+        """Return the encoding."""
+        op, node, run, writer, nanoseconds, created, code = self
+        name = node.encode(errors="backslashreplace")
+        head = _ABOUT_HEAD.pack(nanoseconds, created, len(name))
+        return head + name + _common(op, run, writer, code)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> About:
+        """Decode what `to_bytes` wrote.
+
+        Raises
+        ------
+        IntegrityError
+            If it is anything else.
+        """
+        try:
+            nanoseconds, created, length = _ABOUT_HEAD.unpack_from(data)
+            start = _ABOUT_HEAD.size
+            at = start + length
+            node = data[start:at].decode()
+            lengths = _COMMON_HEAD.unpack_from(data, at)
+            texts, at = [], at + _COMMON_HEAD.size
+            for length in lengths:
+                texts.append(data[at : at + length].decode())
+                at += length
+        except (struct.error, UnicodeDecodeError) as error:
+            raise IntegrityError(f"what explains a record is not readable: {error}") from None
+        if at != len(data):
+            raise IntegrityError("what explains a record is cut off, or more follows it")
+        op, run, writer, code = texts
+        return cls(op, node, run, writer, nanoseconds, created, code)
+
+
+@lru_cache(maxsize=1024)
+def _common(*texts: str) -> bytes:
+    encoded = [text.encode(errors="backslashreplace") for text in texts]
+    return b"".join((_COMMON_HEAD.pack(*map(len, encoded)), *encoded))
