@@ -46,9 +46,10 @@ FILES = {
     "store": [
         "compression", "file_artifacts", "codec_arrow", "codec_pandas", "codec_images", "codecs",
         "about", "record", "backend", "keys", "trust", "misses", "reading", "base", "memory",
-        "null", "grouping", "connections", "index", "eviction", "spool", "disk", "wrapping",
-        "late", "breaker", "behind", "tiers", "found_far", "chain_ref", "chain_trust",
-        "chain_tiers", "chain", "chain_opening", "opening", "file_sources", "file_hashes", "files",
+        "null", "grouping", "connections", "index", "eviction", "spool", "folder", "disk",
+        "disk_opening", "wrapping", "late", "breaker", "behind", "tiers", "found_far", "chain_ref",
+        "chain_trust", "chain_tiers", "chain", "chain_opening", "opening", "file_sources",
+        "file_hashes", "files",
     ],
     "ops": [
         "code_homes", "code_parts", "code_ast", "code_names", "code_source", "code_values",

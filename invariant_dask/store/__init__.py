@@ -10,6 +10,7 @@ from invariant_dask.store.base import Store, StoreRef
 from invariant_dask.store.chain import ChainStore
 from invariant_dask.store.chain_opening import open_chain as _open_chain  # noqa: F401
 from invariant_dask.store.disk import DiskStore
+from invariant_dask.store.disk_opening import open_disk as _open_disk  # noqa: F401
 from invariant_dask.store.memory import MemoryStore
 from invariant_dask.store.null import NullStore
 from invariant_dask.store.opening import open_store

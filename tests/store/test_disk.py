@@ -31,8 +31,8 @@ from invariant_dask.errors import (
     StoreUnavailableError,
 )
 from invariant_dask.store import About, DiskStore, Store
-from invariant_dask.store.disk import LAYOUT
 from invariant_dask.store.eviction import GRACE, ORPHAN_GRACE, parse_size
+from invariant_dask.store.folder import LAYOUT
 from invariant_dask.testing import sample_manifest, sample_planned, sample_values
 
 
