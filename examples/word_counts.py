@@ -50,8 +50,7 @@ def graph(shortest=8):
 def main(store=".invariant"):
     for shortest in (8, 8, 10):
         result = compile(graph(shortest), store=store).run(scheduler="threads")
-        counts = ", ".join(f"{number} {what}" for what, number in result.counts().items())
-        print(f"words of at least {shortest} letters: {counts}")
+        print(f"words of at least {shortest} letters: {result.summary()}")
         for name in result.ran():
             print(f"  ran {name}: {'; '.join(result.plan[name].causes)}")
         for name, value in result.values.items():

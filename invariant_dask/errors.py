@@ -29,6 +29,9 @@ class InvariantError(Exception):
     Subclasses pass their fields by keyword; each becomes an attribute and survives pickling.
     """
 
+    place: str = ""
+    """Where in a document the cause is, as `file:line:column`, if that is known."""
+
     def __init__(self, message: str = "", **fields: object) -> None:
         super().__init__(message)
         self._fields = fields
@@ -37,12 +40,14 @@ class InvariantError(Exception):
 
     def __str__(self) -> str:
         # KeyError would show the repr of its argument: one message, whatever the builtin base.
-        return str(self.args[0]) if self.args else ""
+        text = str(self.args[0]) if self.args else ""
+        return f"{self.place}: {text}" if self.place else text
 
     def __reduce__(self) -> tuple[object, ...]:
+        fields, state = self._fields, {"place": self.place} if self.place else None
         if type(self).__init__ is InvariantError.__init__:
-            return _rebuild, (type(self), {"message": str(self), **self._fields})
-        return _rebuild, (type(self), self._fields)
+            fields = {"message": str(self.args[0]), **fields}
+        return _rebuild, (type(self), fields), state
 
 
 # --- the author of a graph must act -------------------------------------------------------------
@@ -139,14 +144,43 @@ class CycleError(GraphError):
 
 
 class DanglingRefError(GraphError):
-    """A node refers to something that is neither a node nor a context value."""
+    """A node refers to something that is neither a node nor comes from outside.
 
-    def __init__(self, *, node: str, ref: str, known: Iterable[str] = ()) -> None:
-        known = tuple(known)
-        hint = _did_you_mean(ref, known)
+    Attributes
+    ----------
+    node, ref : str
+        Who refers to what.
+    known : tuple of str
+        What there is.
+    outside : tuple of str or None
+        What of it comes from outside the graph.
+    kind : str
+        What that is called, such as `context value`.
+    """
+
+    node: str
+    ref: str
+    kind: str
+
+    def __init__(
+        self,
+        *,
+        node: str,
+        ref: str,
+        known: Iterable[str] = (),
+        outside: Iterable[str] | None = None,
+        kind: str = "context value",
+    ) -> None:
+        known, also = tuple(known), ""
+        text = f"node {node!r} refers to {ref!r}, which is not in the graph"
+        if outside is not None:
+            outside = tuple(outside)
+            text += f", nor a {kind}"
+            names = ", ".join(map(repr, sorted(outside)[:20]))
+            also = f"; {kind}s: {names}" if names else f"; there is no {kind}"
         super().__init__(
-            f"node {node!r} refers to {ref!r}, which is not in the graph{hint}",
-            node=node, ref=ref, known=known,
+            text + _did_you_mean(ref, known) + also,
+            node=node, ref=ref, known=known, outside=outside, kind=kind,
         )  # fmt: skip
 
 
@@ -189,6 +223,15 @@ class OpPackageWarning(UserWarning):
 
 class ParameterError(SpecError, TypeError):
     """A node's parameters do not fit the signature of its op."""
+
+
+class OptionError(SpecError, TypeError):
+    """An entry was given an option that it does not take."""
+
+    def __init__(self, *, option: str, known: Iterable[str] = ()) -> None:
+        known = tuple(known)
+        hint = _did_you_mean(option, known) or f"; there are {', '.join(sorted(known))}"
+        super().__init__(f"there is no option {option!r}{hint}", option=option, known=known)
 
 
 class OutputsError(SpecError, ValueError):
@@ -285,8 +328,15 @@ class OpFailedError(OpError):
     """An op raised an exception."""
 
 
+class OpArgumentError(OpError, TypeError):
+    """An op was not called: an argument is not what its type hints say."""
+
+    def _message(self, where: str, cause_type: str, cause_text: str) -> str:  # noqa: ARG002
+        return f"{where} did not run: {cause_text}"
+
+
 class OpResultError(OpError, TypeError):
-    """An op returned a value that cannot be an artifact."""
+    """An op returned what cannot be an artifact, or is not what its type hints say."""
 
     def _message(self, where: str, cause_type: str, cause_text: str) -> str:  # noqa: ARG002
         return f"{where} returned {cause_text}"
@@ -401,6 +451,8 @@ def _did_you_mean(name: str, known: Sequence[str]) -> str:
     close = get_close_matches(name, known, n=3, cutoff=0.6)
     if close:
         return "; did you mean " + " or ".join(map(repr, close)) + "?"
+    if len(known) == 1:
+        return f"; there is only {known[0]!r}"
     if known and len(known) <= 8:
         return "; there are " + ", ".join(map(repr, sorted(known)))
     return ""

@@ -24,19 +24,21 @@ from invariant_dask.errors import ArtifactLostError, OutputsError
 from invariant_dask.graph.composite import Vertex
 from invariant_dask.graph.markers import Ref
 from invariant_dask.graph.model import Graph
-from invariant_dask.ops.registry import OpRegistry, default_registry
+from invariant_dask.ops.registry import ForeignRegistry, adopt_registry, default_registry
+from invariant_dask.ops.table import OpTable
 from invariant_dask.plan.binding import FileResolver
 from invariant_dask.plan.compile import Decisions, compile_bound, compile_graph
 from invariant_dask.plan.plan import Plan
 from invariant_dask.plan.program import BindOp, BoundOp, Program, bind_op
 from invariant_dask.plan.seed import Sown, sow
 from invariant_dask.runtime import code, collector, graph, planner
+from invariant_dask.runtime.choice import check_choice
 from invariant_dask.runtime.driver import Progress, info_of
 from invariant_dask.runtime.growth import growing_graph, growing_key
 from invariant_dask.runtime.handle import Outcome, decode_artifact
-from invariant_dask.runtime.produce import RunInfo
 from invariant_dask.runtime.run import Run
 from invariant_dask.runtime.schedulers import scheduler_for
+from invariant_dask.runtime.spec import RunInfo
 from invariant_dask.runtime.stages import Stages, check_known, checked_names, forced_steps
 from invariant_dask.store.base import Store
 from invariant_dask.store.file_hashes import FileHasher
@@ -51,7 +53,7 @@ def compile(  # noqa: A001  the verb of this package
     context: Mapping[str, object] | None = None,
     *,
     store: Where | None = None,
-    registry: OpRegistry | None = None,
+    registry: OpTable | ForeignRegistry | None = None,
 ) -> Compiled:
     """Compile a graph into a Dask collection whose keys are manifest digests.
 
@@ -67,7 +69,8 @@ def compile(  # noqa: A001  the verb of this package
     store
         A store, or what `open_store` takes. By default `$INVARIANT_STORE` or `.invariant`.
     registry
-        Where ops are looked up; by default the one that `@op` fills.
+        Where ops are looked up: an `OpRegistry`, or that of the package `invariant`. By default
+        the one that `@op` fills.
 
     Returns
     -------
@@ -90,7 +93,7 @@ def compile(  # noqa: A001  the verb of this package
     5
     """
     opened = open_store(store)
-    chosen = default_registry() if registry is None else registry
+    chosen = default_registry() if registry is None else adopt_registry(registry)
     folder = opened.local_folder
     hasher = FileHasher(folder / "files.sqlite" if folder else None)
     bind = partial(bind_op, chosen)
@@ -263,7 +266,9 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         """
         names = checked_names(rerun)
         program, plan = self._decided(names)
-        if not program.open:
+        if program.open:
+            plan = planner.make_open_plan(program, self.store, forced_steps(program, names))
+        else:
             check_known(program, names)
         return planner.add_causes(plan, self.store)
 
@@ -315,6 +320,8 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
 
         Raises
         ------
+        OptionError
+            If there is no such option.
         OpError
             If an op fails; what succeeded before is stored.
         StoreNotSharedError
@@ -344,7 +351,7 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
 
         Raises
         ------
-        OpError, StoreNotSharedError, SchedulerError
+        OptionError, OpError, StoreNotSharedError, SchedulerError
             As for `compute`.
         """
         return self._execute(scheduler, rerun, options, progress or _ignore)
@@ -369,6 +376,7 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         progress: Progress | None,
     ) -> Run:
         names = checked_names(rerun)
+        check_choice(scheduler, options)
         if not self.program.open:
             check_known(self.program, names)
         # Ephemeral nodes are new in every run, and this object may be run by several threads.
@@ -376,9 +384,7 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         if program.has_private or program.open:
             program = program.renewed(os.urandom(NONCE_SIZE))
         run = Run(uuid.uuid4().hex, program, time.time_ns())
-        stages = Stages(
-            self.store, lambda: scheduler_for(scheduler, options), names, progress
-        )  # fmt: skip
+        stages = Stages(self.store, lambda: scheduler_for(scheduler, options), names, progress)
         grow = partial(self._undecided.grow, program) if self._undecided is not None else None
         stages.follow(run, grow)
         run.seconds = (time.time_ns() - run.started) / 1e9

@@ -46,3 +46,18 @@ def test_arrays_are_stored_and_loaded_beside_their_floors(tmp_path) -> None:
     # At most one copy to store; to load, nothing but a map. The slack is for what else there is.
     assert memory["put"]["peak"] < 1.5
     assert memory["load"]["held_anonymous"] < 0.5
+
+
+def test_what_the_language_costs_is_measured_and_right() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.language", "--nodes", "200", "--repeat", "1"],
+        cwd=ROOT, capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    rows = [line for line in done.stdout.splitlines() if line.startswith("| `")]
+    assert len(rows) == 7
+    for row in rows:
+        # The second column is ours: a number, never a failure or a difference.
+        assert float(row.split(" | ")[1]) > 0
+    run, compiled = done.stdout.splitlines()[-2:]
+    assert run.startswith("run: ")
+    assert compiled.startswith("compile: ")

@@ -53,18 +53,19 @@ FILES = {
     ],
     "ops": [
         "code_homes", "code_parts", "code_ast", "code_names", "code_source", "code_values",
-        "code_resolve", "code_classes", "reach", "fingerprint", "identity", "signature", "entry",
-        "types", "claims", "packages", "numeric", "values", "surroundings", "stdlib", "poly",
-        "table", "registry",
+        "code_resolve", "code_classes", "reach", "fingerprint", "identity", "signature", "hints",
+        "misfits", "checks", "contracts", "entry", "types", "claims", "packages", "numeric",
+        "values", "surroundings", "stdlib", "poly", "table", "registry",
     ],
     "plan": [
         "payload", "program", "plan", "coherence", "drift", "decide", "explain", "binding",
-        "compile", "seed",
+        "fitting", "places", "stepping", "compile", "seed",
     ],
     "testing": ["samples", "basics", "contract", "codecs", "counting", "trouble"],
     "runtime": [
-        "collector", "failures", "flight", "sealing", "handle", "code", "produce", "task", "graph",
-        "sharing", "known", "loop", "schedulers", "planner", "run", "driver", "stages", "growth",
+        "choice", "collector", "failures", "flight", "sealing", "handle", "code", "arguments",
+        "spec", "attempts", "produce", "task", "graph", "sharing", "known", "loop", "schedulers",
+        "planner", "run", "driver", "stages", "growth",
     ],
 }  # fmt: skip
 

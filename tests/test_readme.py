@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import doctest
+import json
+import os
 import re
 import subprocess
 import sys
@@ -44,6 +46,42 @@ def test_program_in_the_readme_runs(tmp_path) -> None:
 def test_ci_runs_the_test_command_of_the_readme() -> None:
     (command,) = re.findall(r"^(python3 .*pytest -q)$", README, re.MULTILINE)
     assert command in (ROOT / ".ci" / "run").read_text()
+
+
+def in_a_file(prompts: str) -> str:
+    """Return Python that is shown with prompts as it stands in a file."""
+    lines = [line for line in prompts.splitlines() if line.startswith((">>>", "..."))]
+    return "\n".join(line[4:] for line in lines)
+
+
+def test_shell_lines_in_the_readme_run_one_after_the_other(tmp_path) -> None:
+    """All but the demo, which has tests of its own, and the cluster that nobody started."""
+    (recipe,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    census = next(code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL))
+    (tmp_path / "census.py").write_text(in_a_file(census).partition("compiled =")[0])
+    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if "venv" not in line]
+    lines = [line for line in lines if "tcp://" not in line]
+    assert len(lines) > 8
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    printed = {}
+    for line in lines:
+        # The public key is the one that the line before it printed.
+        key = next(
+            (text.split()[0] for text in printed.values() if "ci.example.org-1:" in text), ""
+        )
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", line.replace("ci.example.org-1:BASE64", key)],
+            cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
+            env={**os.environ, "PATH": path, "XDG_CONFIG_HOME": str(tmp_path / "config")},
+        )  # fmt: skip
+        assert done.returncode == 0, (line, done.stderr)
+        printed[line] = done.stdout
+    card = json.loads((tmp_path / "card.json").read_text())
+    assert card == {"text": "Hello", "width": {"$decimal": "180.0"}, "large": True}
+    (shares,) = {printed[line].strip() for line in lines if "--import census.py" in line}
+    assert "fraction" in shares
 
 
 @pytest.mark.parametrize("word", re.findall(r"^invariant-dask ([\w-]+)", README, re.MULTILINE))

@@ -15,10 +15,10 @@ import click
 
 from invariant_dask._version import __version__
 from invariant_dask.cli.documents import dump, validate
-from invariant_dask.cli.inputs import Asked, Input, read_input, takes_a_graph
+from invariant_dask.cli.inputs import Asked, Input, read_input, takes_a_graph, with_cures
 from invariant_dask.cli.keys import keygen, trusted_keys
 from invariant_dask.cli.ops import ops
-from invariant_dask.cli.outputs import Target
+from invariant_dask.cli.outputs import Target, told
 from invariant_dask.errors import InvariantError, OpError
 
 _store = click.option(
@@ -36,18 +36,21 @@ _rerun = click.option(
     help="A node to run whatever is stored; may be repeated.",
 )
 _pretty = click.option("--pretty", is_flag=True, help="Indent JSON.")
-_file = click.option(
-    "-o",
-    "file",
-    metavar="FILE",
-    type=click.Path(path_type=Path, allow_dash=True),
-    help="Write the outputs to a file, which is complete or not there at all.",
-)
+
+
+def _file(what: str) -> Callable[..., Any]:
+    return click.option(
+        "-o",
+        "file",
+        metavar="FILE",
+        type=click.Path(path_type=Path, allow_dash=True),
+        help=f"Write {what} to a file, which is complete or not there at all.",
+    )
 
 
 def _on_a_graph(command: Callable[..., None]) -> Callable[..., None]:
     command = takes_a_graph(command)
-    for parameter in (_file, _pretty, _rerun, _scheduler, _store):
+    for parameter in (_pretty, _rerun, _scheduler, _store):
         command = parameter(command)
     return command
 
@@ -62,7 +65,7 @@ class Commands(click.Group):
             code = super().main(*args, **extra)
             sys.stdout.flush()
         except InvariantError as error:
-            _complain(str(error))
+            _complain(told(error))
             if isinstance(error, OpError):
                 click.echo(error.traceback_text, err=True, nl=False)
                 sys.exit(1)
@@ -96,6 +99,7 @@ app.add_command(trusted_keys)
 
 @app.command()
 @_on_a_graph
+@_file("the outputs")
 @click.option(
     "--output-format",
     type=click.Choice(["auto", "json", "binary"]),
@@ -138,6 +142,7 @@ def run(
 
 @app.command()
 @_on_a_graph
+@_file("the plan as JSON")
 @click.option(
     "--output-format",
     type=click.Choice(["auto", "json"]),
@@ -195,7 +200,8 @@ def _path(file: Path | None) -> Path | None:
 def _compile(given: Input, store: str | None) -> Any:
     from invariant_dask.session import compile as compile_to_dask
 
-    return compile_to_dask(given.graph, given.outputs, given.context, store=store)
+    with with_cures():
+        return compile_to_dask(given.graph, given.outputs, given.context, store=store)
 
 
 def run_app() -> None:

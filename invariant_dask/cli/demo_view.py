@@ -39,11 +39,15 @@ def show_demo(store: str | None, side: int, *, keep: bool = False, fresh: bool =
     demo = Demo(store=store, side=side, fresh=fresh)
     with local_cluster() as (client, link, workers):
         console.print(f"{len(demo.photos)} photographs on a cluster of {workers} local processes")
+        to_do = demo.compile(demo.strength).plan().summary()
+        console.print(f"three runs; the first, which takes the longest, has {to_do}")
         console.print(f"dashboard: [link={link}]{escape(link)}[/link]\n", soft_wrap=True)
         laps = []
         for step in (demo.cold, demo.warm, demo.changed):
             with live_progress() as progress:
                 laps.append(step(client, progress))
+            done = laps[-1]
+            console.print(f"{done.name}: {done.run.summary()} in {done.seconds:.1f} s")
         _show_laps(console, laps)
         _show_note(console, laps[0], store)
         _show_change(console, laps)
@@ -56,7 +60,10 @@ def show_demo(store: str | None, side: int, *, keep: bool = False, fresh: bool =
 def _show_laps(console: Console, laps: Sequence[Lap]) -> None:
     table = Table(header_style="bold")
     table.add_column("run")
-    for column in ("ran", "reused", "pruned", "seconds", "speed-up"):
+    counted = [
+        what for what in laps[0].counts if what != "shared" or any(lap.counts[what] for lap in laps)
+    ]
+    for column in (*counted, "seconds", "speed-up"):
         table.add_column(column, justify="right")
     first = laps[0]
     for lap in laps:
@@ -65,7 +72,7 @@ def _show_laps(console: Console, laps: Sequence[Lap]) -> None:
         faster = "" if lap is first or not first.counts["ran"] else _times(first, lap)
         table.add_row(
             lap.name,
-            *(str(counts[what]) for what in ("ran", "reused", "pruned")),
+            *(str(counts[what]) for what in counted),
             f"{lap.seconds:.2f}",
             faster,
         )
@@ -78,7 +85,7 @@ def _times(first: Lap, lap: Lap) -> str:
 
 
 def _show_note(console: Console, first: Lap, store: str | None) -> None:
-    if first.counts["ran"] < len(first.run.plan):
+    if len(first.run.ran()) < len(first.run.plan):
         cure = "--fresh" if store is None else "another --store"
         console.print(
             f"The store held earlier results, so the first run was not cold; {cure} starts over."
@@ -87,7 +94,7 @@ def _show_note(console: Console, first: Lap, store: str | None) -> None:
 
 def _show_change(console: Console, laps: Sequence[Lap]) -> None:
     before, after = laps[0], laps[-1]
-    ran, total = after.counts["ran"], len(after.run.plan)
+    ran, total = len(after.run.ran()), len(after.run.plan)
     console.print(
         f"\n[bold]Changed[/] the strength of the tone curve, {before.strength} -> "
         f"{after.strength}: {ran} of {total} nodes ran."

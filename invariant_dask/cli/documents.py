@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from invariant_dask.cli.inputs import Asked, Input, read_input, takes_a_graph
-from invariant_dask.cli.outputs import OutputError, Target
+from invariant_dask.cli.inputs import Asked, Input, read_input, takes_a_graph, with_cures
+from invariant_dask.cli.outputs import OutputError, Target, told
 from invariant_dask.errors import InvariantError
 
 
@@ -27,7 +28,7 @@ def validate(asked: Asked) -> None:
         # The default output of a document is not all of it.
         compiled = _compile(given, asked.picks or None)
     except InvariantError as error:
-        raise OutputError(str(error)) from error
+        raise OutputError(told(error)) from error
     for line in _counts(given, compiled):
         click.echo(line)
 
@@ -63,6 +64,9 @@ def dump(asked: Asked, data_uri: bool, pretty: bool, file: Path | None) -> None:
         target.write_text(dump_data_uri(graph, output, given.context))
         return
     text = dump_graph(graph, output)
+    only_here = sorted(set(_only_here(json.loads(text)["graph"])))
+    if only_here:
+        click.echo(f"invariant-core cannot read all of it: {', '.join(only_here)}", err=True)
     if given.context:
         names = ", ".join(sorted(given.context))
         click.echo(f"not in the document: context values {names}; --data-uri keeps them", err=True)
@@ -72,11 +76,28 @@ def dump(asked: Asked, data_uri: bool, pretty: bool, file: Path | None) -> None:
         target.write_text(text)
 
 
+def _only_here(obj: Any) -> Iterator[str]:
+    """Yield what a document holds that the original format has not."""
+    if isinstance(obj, list):
+        for item in obj:
+            yield from _only_here(item)
+    elif isinstance(obj, dict):
+        if isinstance(obj.get("$ref"), list):
+            yield "items of artifacts ($ref with a list)"
+        if obj.get("kind") == "node" and "hints" in obj:
+            yield "hints"
+        if obj.get("kind") == "node" and obj.get("cache") == "volatile":
+            yield 'cache "volatile"'
+        for item in obj.values():
+            yield from _only_here(item)
+
+
 def _compile(given: Input, outputs: tuple[str, ...] | None) -> Any:
     from invariant_dask.session import compile as compile_to_dask
     from invariant_dask.store.null import NullStore
 
-    return compile_to_dask(given.graph, outputs, given.context, store=NullStore())
+    with with_cures():
+        return compile_to_dask(given.graph, outputs, given.context, store=NullStore())
 
 
 def _counts(given: Input, compiled: Any) -> list[str]:

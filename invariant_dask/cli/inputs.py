@@ -7,7 +7,8 @@ URI. What reads documents is imported when there is one.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from invariant_dask.cli.loading import import_code, load_graph
-from invariant_dask.errors import DocumentError, GraphError
+from invariant_dask.errors import DanglingRefError, DocumentError, GraphError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,12 +162,51 @@ def read_input(asked: Asked) -> Input:
         document = _with_packages(_document_reader(asked.graph, asked.input_format))
         graph, named, context = document.graph, document.output, dict(document.context)
     if asked.context is not None:
-        context |= _with_packages(_context_reader(asked.context))
+        given = _with_packages(_context_reader(asked.context))
+        if idle := _unused(given, graph):
+            names = ", ".join(map(repr, idle))
+            click.echo(f"not used by the graph: context values {names}", err=True)
+        context |= given
     if asked.params:
-        context |= _with_packages(lambda: _read_params(asked.params))
+        given = _with_packages(lambda: _read_params(asked.params))
+        for name in _unused(given, graph):
+            raise click.UsageError(f"--param {name}: {_why_unused(name, graph)}")
+        context |= given
     return Input(
         _shown(asked.graph), graph, asked.picks or (None if named is None else (named,)), context
     )
+
+
+@contextmanager
+def with_cures() -> Iterator[None]:
+    """Tell of the options that help, where compiling fails for want of a context value."""
+    try:
+        yield
+    except DanglingRefError as error:
+        if error.kind == "context value":
+            cure = f"give it by --param {error.ref}=VALUE, or in a file by --context FILE"
+            raise GraphError(f"{error}; {cure}") from error
+        raise
+
+
+def _wanted(graph: Mapping[str, Any]) -> set[str]:
+    """Return the names that a graph takes from outside."""
+    deps = {dep for vertex in graph.values() for dep in getattr(vertex, "deps", ())}
+    return deps - graph.keys()
+
+
+def _unused(given: Mapping[str, Any], graph: Mapping[str, Any]) -> list[str]:
+    return sorted(given.keys() - _wanted(graph))
+
+
+def _why_unused(name: str, graph: Mapping[str, Any]) -> str:
+    from invariant_dask.graph.positions import guess
+
+    if name in graph:
+        return "the graph has a node of that name, which goes before any context value"
+    wanted = _wanted(graph)
+    hint = guess(name, wanted) if wanted else "it takes none"
+    return f"the graph takes no such context value; {hint}"
 
 
 def _document_reader(where: str, input_format: str) -> Callable[[], Any]:
@@ -181,11 +221,14 @@ def _document_reader(where: str, input_format: str) -> Callable[[], Any]:
 
 
 def _context_reader(where: str) -> Callable[[], dict[str, Any]]:
-    source, name, _ = _open(where)
+    source, name, _ = _open(where, "--context takes a JSON or YAML file, or - for standard input")
     return lambda: _read_context(source, name)
 
 
-def _open(where: str) -> tuple[Path | bytes, str, Path]:
+_GRAPHS = "write path/to/file.py:name, the path of a document, - for standard input, or a data URI"
+
+
+def _open(where: str, takes: str = _GRAPHS) -> tuple[Path | bytes, str, Path]:
     """Return a file, or what a pipe holds, with its name and folder."""
     if where == "-":
         return sys.stdin.buffer.read(), STDIN, Path.cwd()
@@ -193,10 +236,7 @@ def _open(where: str) -> tuple[Path | bytes, str, Path]:
     if path.is_dir():
         raise GraphError(f"{where!r} is a folder")
     if not path.exists():
-        raise GraphError(
-            f"there is no file {where!r}; write path/to/file.py:name, the path of a document, "
-            "- for standard input, or a data URI"
-        )
+        raise GraphError(f"there is no file {where!r}; {takes}")
     if path.is_file():
         return path, where, path.parent
     return path.read_bytes(), where, path.parent  # a pipe that the shell made

@@ -47,7 +47,9 @@ def load_graph(where: str) -> Mapping[str, Node]:
     if callable(found) and not isinstance(found, Mapping):
         found = found()
     if not isinstance(found, Mapping):
-        msg = f"{where} is a {type(found).__name__}, not a graph or a function that returns one"
+        msg = (
+            f"{where} is of type {type(found).__name__}, not a graph or a function that returns one"
+        )
         raise GraphError(msg)
     return found
 

@@ -74,6 +74,7 @@ def show(name: str, plain: bool, imports: tuple[str, ...]) -> None:
 def describe(op: Op, identity: OpIdentity | None) -> dict[str, Any]:
     """Return what there is to say about an op, as plain JSON."""
     from invariant_dask.cli.schema import input_schema, output_schema, signature_text
+    from invariant_dask.ops.contracts import unread_hints
 
     told: dict[str, Any] = {
         "name": op.name,
@@ -84,6 +85,7 @@ def describe(op: Op, identity: OpIdentity | None) -> dict[str, Any]:
         "traits": list(op.traits),
         "input": input_schema(op),
         "output": output_schema(op),
+        "unchecked": unread_hints(op.function),
         "identity": None,
     }
     if identity is not None:
@@ -124,6 +126,8 @@ def _as_text(told: dict[str, Any]) -> str:
         lines.append(f"  any further one: {as_json(further)}")
     output = {key: told["output"][key] for key in told["output"].keys() - {"$schema", "$defs"}}
     lines += ["output (JSON Schema)", f"  {as_json(output)}"]
+    for name, hint in told["unchecked"].items():
+        lines.append(f"not checked: {name}, as its hint {hint!r} cannot be evaluated here")
     if (identity := told["identity"]) is not None:
         lines += ["", f"identity: {identity['kind']} {identity['value']}"]
         lines += [f"  requires {name} {at}" for name, at in identity["requires"].items()]

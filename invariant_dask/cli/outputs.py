@@ -17,6 +17,15 @@ from typing import Any
 
 import click
 
+from invariant_dask.errors import InvariantError, UnknownOpError
+
+
+def told(error: InvariantError) -> str:
+    """Return the message of an error, with the cure that the command line has."""
+    if isinstance(error, UnknownOpError) and not error.reason:
+        return f"{error} (--import FILE.py or --import MODULE runs it)"
+    return str(error)
+
 
 class OutputError(click.ClickException):
     """What was made cannot be written as asked; the exit code is 1."""
@@ -55,6 +64,8 @@ class Target:
         """
         if self.file is not None and self.file.is_dir():
             raise click.UsageError(f"-o {self.file}: is a folder; name a file")
+        if self.file is not None and not self.file.parent.exists():
+            raise click.UsageError(f"-o {self.file}: there is no folder {str(self.file.parent)!r}")
         if self.format != "binary":
             return
         if self.pretty:
@@ -140,7 +151,6 @@ def write_file(target: Path, write: Callable[[Path], None]) -> None:
         if path.exists() and not path.is_file():  # a device or a pipe has no aside
             write(path)
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
         # The suffix stays: it may tell the writer what to write.
         aside = path.with_name(f".{secrets.token_hex(8)}{path.suffix}")
         try:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from invariant_dask.core.files import File
 from invariant_dask.graph.registered import has_json, type_name
 from invariant_dask.graph.write_values import write_value
+from invariant_dask.ops.hints import hint_text, hints_of, read_hints
 from invariant_dask.ops.signature import inspect_signature
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ _MAX_DEPTH = 20
 
 def input_schema(op: Op) -> Schema:
     """Return the schema of the parameters of an op, as the `params` of a node."""
-    hints = _hints(op.function)
+    hints = hints_of(op.function)
     parameters = inspect_signature(op.function).parameters
     properties: Schema = {}
     extra: Any = False
@@ -75,7 +76,7 @@ def input_schema(op: Op) -> Schema:
 
 def output_schema(op: Op) -> Schema:
     """Return the schema of the artifact of an op."""
-    return _whole(schema_of(_hints(op.function).get("return", Any)))
+    return _whole(schema_of(hints_of(op.function).get("return", Any)))
 
 
 def signature_text(name: str, function: Callable[..., Any]) -> str:
@@ -86,12 +87,12 @@ def signature_text(name: str, function: Callable[..., Any]) -> str:
         text = ("**" if parameter.kind is parameter.VAR_KEYWORD else "") + parameter.name
         hinted = parameter.annotation is not parameter.empty
         if hinted:
-            text += f": {_hint_text(parameter.annotation)}"
+            text += f": {hint_text(parameter.annotation)}"
         if parameter.default is not parameter.empty:
             text += f" = {parameter.default!r:.60}" if hinted else f"={parameter.default!r:.60}"
         shown.append(text)
     returned = signature.return_annotation
-    arrow = "" if returned is signature.empty else f" -> {_hint_text(returned)}"
+    arrow = "" if returned is signature.empty else f" -> {hint_text(returned)}"
     return f"{name}({', '.join(shown)}){arrow}"
 
 
@@ -176,7 +177,7 @@ def _class_schema(cls: type, deeper: Callable[[Any], Schema]) -> Schema:
         return _registered(name, "value", {"enum": [member.name for member in cls]})
     if not dataclasses.is_dataclass(cls):
         return _registered(name, "value", {})
-    hints = _hints(cls)
+    hints = read_hints(cls)
     fields = {one.name: deeper(hints.get(one.name, Any)) for one in dataclasses.fields(cls)}
     inner: Schema = {"type": "object", "properties": fields, "required": sorted(fields)}
     return _registered(name, "value", inner)
@@ -219,7 +220,7 @@ def _whole(schema: Schema) -> Schema:
 
 def _described(hint: Any) -> Schema:
     """Return the schema of what no document holds: such a value comes from another node."""
-    return {"description": _hint_text(hint)}
+    return {"description": hint_text(hint)}
 
 
 def _default(op: Op, name: str) -> Schema:
@@ -231,51 +232,3 @@ def _default(op: Op, name: str) -> Schema:
         return {"default": write_value(op.signature.defaults[name])}
     except Fault:
         return {}
-
-
-def _hints(owner: Any) -> dict[str, Any]:
-    """Return the hints of a function or class; one that cannot be read stays text."""
-    while isinstance(owner, partial):
-        owner = owner.func
-    if not isinstance(owner, type):
-        owner = inspect.unwrap(owner)
-        if not hasattr(owner, "__annotations__"):
-            owner = getattr(type(owner), "__call__", owner)  # noqa: B004  its hints, not whether
-    try:
-        return typing.get_type_hints(owner, include_extras=True)
-    except Exception:  # noqa: BLE001  a hint is code, and may name what only type checkers see
-        return {name: _one_hint(owner, hint) for name, hint in _raw_hints(owner).items()}
-
-
-def _raw_hints(owner: Any) -> dict[str, Any]:
-    try:
-        return dict(getattr(owner, "__annotations__", {}))
-    except NameError:  # Python 3.14 evaluates them when they are asked for
-        return {}
-
-
-def _one_hint(owner: Any, hint: Any) -> Any:
-    stub = types.SimpleNamespace(__annotations__={"hint": hint})
-    namespace = getattr(owner, "__globals__", {})
-    try:
-        return typing.get_type_hints(stub, namespace, include_extras=True)["hint"]
-    except Exception:  # noqa: BLE001  as above
-        return _Unread(str(hint))
-
-
-class _Unread:
-    """A hint that cannot be read here."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-
-def _hint_text(hint: Any) -> str:
-    if isinstance(hint, str):
-        return hint
-    if isinstance(hint, _Unread):
-        return hint.text
-    if isinstance(hint, type) and not typing.get_args(hint):
-        plain = hint.__module__ == "builtins"
-        return hint.__qualname__ if plain else f"{hint.__module__}.{hint.__qualname__}"
-    return inspect.formatannotation(hint)

@@ -28,7 +28,7 @@ def show_plan(plan: Plan, limit: int = 200) -> None:
 
     console = Console()
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("", "node", "op", "digest", "why"):
+    for column in ("decision", "node", "op", "digest", "reason"):
         table.add_column(column, overflow="fold")
     order = list(Decision)
     nodes = sorted(plan.nodes(), key=lambda node: order.index(node.decision))
@@ -44,11 +44,13 @@ def show_plan(plan: Plan, limit: int = 200) -> None:
     console.print(table)
     if len(nodes) > limit:
         console.print(f"... and {len(nodes) - limit} more")
+    for line in plan.open_ends():
+        console.print(escape(line))
     console.print(f"[bold]{plan.summary()}[/]")
 
 
 def plan_as_json(plan: Plan) -> dict[str, Any]:
-    """Return a plan as plain JSON: a summary, and one entry for each node."""
+    """Return a plan as plain JSON: counts, an entry for each node, and what is not known yet."""
     nodes = [
         {
             "node": node.node,
@@ -57,11 +59,14 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
             "decision": node.decision.value,
             "reason": node.reason.value,
             "causes": list(node.causes),
+            "shares": node.shares,
         }
         for node in plan.nodes()
     ]
     counts = {decision.value: count for decision, count in plan.counts().items()}
-    return {"counts": counts, "nodes": nodes}
+    counts |= {"shared": plan.shared, "undecided": len(plan.undecided)}
+    undecided = [{"node": name, "waits_for": list(on)} for name, on in plan.undecided.items()]
+    return {"counts": counts, "nodes": nodes, "undecided": undecided}
 
 
 def show_run(run: Any, *, alone: bool = False) -> None:
@@ -75,19 +80,18 @@ def show_run(run: Any, *, alone: bool = False) -> None:
         Whether the outputs have standard output for themselves: the rest goes to standard error.
     """
     say = partial(echo, err=alone)
-    reasons = [node for node in run.plan.nodes() if node.decision is Decision.RUN]
+    reasons = run.planned()
     ran = set(run.ran())
     for node in reasons[:50]:
         if node.node in ran:
             why = "; ".join(node.causes) or node.reason.value
-            say(f"{style('ran', fg='yellow')} {node.node}: {why}")
+            what = "ran" if node.shares is None else "shared"
+            say(f"{style(what, fg='yellow')} {node.node}: {why}")
         else:
             say(f"{style('reused', fg='green')} {node.node}: its inputs came out the same")
     if len(reasons) > 50:
         say(f"... and {len(reasons) - 50} more")
-    counts = run.counts()
-    summary = f"{counts['ran']} ran, {counts['reused']} reused, {counts['pruned']} pruned"
-    say(f"{style(summary, bold=True)} in {run.seconds:.2f} s")
+    say(f"{style(run.summary(), bold=True)} in {run.seconds:.2f} s")
     if alone:
         return
     for name, value in run.values.items():

@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -67,13 +67,15 @@ class Described:
 class Encoded:
     """A value in canonical form; `blobs` holds the buffers that left `storage`."""
 
-    __slots__ = ("_descriptor", "_hash", "blobs", "identity", "storage")
+    __slots__ = ("_descriptor", "_hash", "behind", "blobs", "identity", "storage")
 
     def __init__(self, identity: bytes, storage: bytes, blobs: Blobs) -> None:
         self.identity = identity
         self.storage = storage
         self.blobs = blobs
         self._descriptor = self._hash = b""
+        self.behind: frozenset[str] = frozenset()
+        """Of a hidden value, the texts of the secrets that it was made from."""
 
     @property
     def hash(self) -> ArtifactHash:
@@ -190,12 +192,22 @@ def descriptor_of(identity: bytes) -> bytes:
     return HASHED_HEAD + sha256(DOMAIN_VALUE + identity).digest()
 
 
-def hidden(encoded: Encoded) -> Encoded:
-    """Return the same value with an identity form that tells no more than a hash."""
+def hidden(encoded: Encoded, behind: Iterable[str] = ()) -> Encoded:
+    """Return the same value with an identity form that tells no more than a hash.
+
+    Parameters
+    ----------
+    encoded
+        The value.
+    behind
+        Texts of the secrets that it was made from, if it was.
+    """
     identity = encoded.identity
     if not identity.startswith(HASHED_HEAD):
         identity = HASHED_HEAD + sha256(DOMAIN_VALUE + identity).digest()
-    return Encoded(identity, encoded.storage, encoded.blobs)
+    made = Encoded(identity, encoded.storage, encoded.blobs)
+    made.behind = frozenset(behind)
+    return made
 
 
 def is_hidden(encoded: Encoded) -> bool:

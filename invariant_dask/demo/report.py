@@ -66,7 +66,7 @@ class Lap:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """How many nodes `ran`, were `reused` and were `pruned`."""
+        """How many nodes `ran`, `shared` the work of one, were `reused` and were `pruned`."""
         return self.run.counts()
 
 
@@ -116,6 +116,11 @@ class Demo:
             self.folder.mkdir(parents=True, exist_ok=True)
         place = str(self.folder / "store") if store is None else store
         self.store: Store = _emptied(place) if fresh else open_store(place)
+
+    @property
+    def strength(self) -> Decimal:
+        """The strength of the tone curve that the first two runs have."""
+        return STRENGTH
 
     def build(self, strength: Decimal) -> Graph:
         """Return the graph with one strength of the tone curve."""
@@ -205,6 +210,9 @@ def causes(run: Run, graph: Graph) -> list[Cause]:
     roots: dict[str, frozenset[str]] = {}
     for planned in run.plan.nodes():  # in topological order
         if planned.decision is not Decision.RUN:
+            continue
+        if planned.shares is not None:
+            roots[planned.node] = roots[planned.shares]
             continue
         told = tuple(cause for cause in planned.causes if not cause.startswith(_FOLLOWS))
         if told:

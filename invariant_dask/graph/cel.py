@@ -43,6 +43,8 @@ class Translator:
         self.names: set[str] = set()
         self.local: list[str] = []
         self.depth = 0
+        self.at: tuple[int, int] | None = None
+        """Line and column of what could not be translated, if that is known."""
 
     def code(self, tree: Any) -> Code:
         """Return the function that evaluates a tree.
@@ -56,13 +58,20 @@ class Translator:
         while len(tree.children) == 1 and tree.data in _SINGLE:
             tree = tree.children[0]
         self.depth += 1
+        try:
+            self.check_depth()
+            return getattr(self, f"_{tree.data}")(tree)  # type: ignore[no-any-return]
+        except ExpressionError:
+            if self.at is None and not tree.meta.empty:
+                self.at = tree.meta.line, tree.meta.column
+            raise
+        finally:
+            self.depth -= 1
+
+    def check_depth(self) -> None:
         if self.depth > _DEEPEST:
             msg = f"the expression is nested deeper than {_DEEPEST}; split it"
             raise ExpressionError(msg)
-        try:
-            return getattr(self, f"_{tree.data}")(tree)  # type: ignore[no-any-return]
-        finally:
-            self.depth -= 1
 
     # --- operators ---
 

@@ -51,6 +51,11 @@ class Opaque:
     def __init__(self, value: Any) -> None:
         self.value = value
 
+    @property
+    def foreign_type(self) -> str:
+        """What Python calls its type."""
+        return type(self.value).__name__
+
 
 def _public(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield the public attributes of an object, as CEL sees them."""

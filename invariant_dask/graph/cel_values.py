@@ -36,7 +36,8 @@ def type_name(value: object) -> str:
         bool: "bool", int: "int", float: "double", str: "string", bytes: "bytes",
         type(None): "null_type", list: "list", dict: "map", Decimal: "decimal",
     }  # fmt: skip
-    return names.get(type(value), type(value).__name__)
+    opaque = getattr(value, "foreign_type", None)
+    return names.get(type(value)) or opaque or type(value).__name__
 
 
 def in_range(value: Any) -> Any:
@@ -51,6 +52,8 @@ def _no_overload(symbol: str, a: Any, b: Any) -> ExpressionError:
     kinds = {type(a), type(b)}
     if kinds in ({int, float}, {Decimal, float}):
         cure = '; write numbers with a fraction as decimal("0.5")'
+    elif any(getattr(each, "foreign_type", None) for each in (a, b)):
+        cure = "; expressions can only hand such a value on: work on it in an op"
     return fail(f"there is no {type_name(a)} {symbol} {type_name(b)}{cure}")
 
 

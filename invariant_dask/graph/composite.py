@@ -35,13 +35,15 @@ class SubGraphNode:
         If a field is of the wrong kind, or the output is not inside.
     """
 
-    __slots__ = ("deps", "graph", "output", "params", "refs")
+    __slots__ = ("deps", "graph", "origin", "output", "params", "refs")
 
     params: dict[str, Any]
     deps: tuple[str, ...]
     graph: dict[str, Vertex]
     output: str
     refs: tuple[str, ...]
+    origin: Any
+    """The document that the graph was read from, if that is one of its own."""
 
     def __init__(
         self,
@@ -57,6 +59,7 @@ class SubGraphNode:
             msg = f"the params of {what} must be a dict with str keys, not {params!r:.80}"
             raise GraphError(msg)
         self.graph = dict(_checked_vertices(graph))
+        self.origin = getattr(graph, "origin", None)
         if output not in self.graph:
             inside = ", ".join(sorted(self.graph))
             msg = f"the output {output!r} of {what} is not inside; there are {inside}"
@@ -69,7 +72,8 @@ class SubGraphNode:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SubGraphNode):
             return NotImplemented
-        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+        fields = ("deps", "graph", "output", "params")
+        return all(getattr(self, name) == getattr(other, name) for name in fields)
 
     __hash__ = None  # type: ignore[assignment]
 

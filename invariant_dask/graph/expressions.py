@@ -25,6 +25,10 @@ SEMANTICS = 1
 
 _LONGEST = 10_000
 _DEEPEST = 100
+_SHOWN = 80
+"""How many characters of an expression an error repeats."""
+_BRACKETS = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[(\[{)\]}]""", re.DOTALL)
+"""Brackets, and strings, within which they are none."""
 _PATH = re.compile(r"\s*([A-Za-z_]\w*)((?:\.[A-Za-z_]\w*)*)\s*", re.ASCII)
 _TEXTS = (str, bytes, int, type(None), Decimal, Fraction, date, time, timedelta)
 _NOT_NAMES = {"true", "false", "null", "in"}
@@ -54,9 +58,10 @@ class Expression:
             result = self._code({name: to_cel(values[name]) for name in self.names})
             return to_python(result)
         except ExpressionError as error:
-            raise ExpressionError(f"{self.source!r}: {error}") from None
+            raise ExpressionError(f"{_shown(self.source)}: {error}") from None
         except RecursionError:
-            raise ExpressionError(f"{self.source!r}: the values are nested too deep") from None
+            msg = f"{_shown(self.source)}: the values are nested too deep"
+            raise ExpressionError(msg) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +87,10 @@ class Text:
         alone = [part for part in self.parts if not isinstance(part, str) or part.strip()]
         if len(alone) == 1 and isinstance(alone[0], Expression):
             return made[self.parts.index(alone[0])]
-        return "".join(map(_shown, made))
+        return "".join(map(_as_text, made))
 
 
-def _shown(value: Any) -> str:
+def _as_text(value: Any) -> str:
     _check_text(value)
     return str(value)
 
@@ -119,7 +124,8 @@ def parse(source: str) -> Expression:
     try:
         code = translator.code(_tree(source))
     except ExpressionError as error:
-        raise ExpressionError(f"{source!r}: {error}") from None
+        place = "" if translator.at is None else "\n" + _pointed(source, *translator.at)
+        raise ExpressionError(f"{_shown(source)}: {error}{place}") from None
     return Expression(source, tuple(sorted(translator.names)), code)
 
 
@@ -144,11 +150,15 @@ def _check_size(source: object) -> None:
         msg = f"an expression has at most {_LONGEST:,} characters, not {len(source):,}"
         raise ExpressionError(msg)
     depth = 0
-    for mark in re.findall(r"[(\[{)\]}]", source):
-        depth += 1 if mark in "([{" else -1
+    for mark in _BRACKETS.finditer(source):
+        depth += (mark[0] in "([{") - (mark[0] in ")]}")
         if depth > _DEEPEST:
-            msg = f"an expression is nested at most {_DEEPEST} deep: {source[:40]!r}..."
-            raise ExpressionError(msg)
+            msg = f"an expression is nested at most {_DEEPEST} deep\n"
+            raise ExpressionError(msg + _marked(source, mark.start()))
+
+
+def _shown(source: str) -> str:
+    return repr(source if len(source) <= _SHOWN else source[: _SHOWN - 3] + "...")
 
 
 def _tree(source: str) -> Any:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from invariant_dask.errors import DocumentError
 from invariant_dask.graph import json_text, yaml_documents
 from invariant_dask.graph.model import Graph
-from invariant_dask.graph.positions import NESTED, Fault, kind_of, show_path
+from invariant_dask.graph.positions import NESTED, Fault, Path, Place, kind_of, show_path
 from invariant_dask.graph.sources import Source, find_resource
 from invariant_dask.graph.vertices import check_fields, check_output, read_graph
 
@@ -55,11 +57,30 @@ def document_error(fault: Fault, name: str, source: Source | None = None) -> Doc
     """Return what people see of a fault: with line and column, if there is a text."""
     place = fault.place or (0, 0)
     if source is not None and fault.place is None:
-        find = json_text.locate if source.format == "json" else yaml_documents.locate
-        place = find(source.text, fault.path, at_key=fault.at_key)
+        place = locate(source, fault.path, at_key=fault.at_key)
     return DocumentError(
         fault.reason, source=name, line=place[0], column=place[1], path=show_path(fault.path)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class TextOrigin:
+    """Where the vertices of a graph are in a text."""
+
+    source: Source
+    ids: frozenset[str]
+
+    def place(self, path: Sequence[str]) -> str:
+        if path[1] not in self.ids:
+            return ""  # added since
+        line, column = locate(self.source, tuple(path))
+        return f"{self.source.name or '<document>'}:{line}:{column}"
+
+
+def locate(source: Source, path: Path, *, at_key: bool = False) -> Place:
+    """Return where a path leads to in a source, or the closest place above it."""
+    find = json_text.locate if source.format == "json" else yaml_documents.locate
+    return find(source.text, path, at_key=at_key)
 
 
 class Loader:
@@ -99,9 +120,11 @@ class Loader:
                 obj = yaml_documents.parse(
                     source.text, lambda fields: self._graft(fields, source, around)
                 )
-            return read_envelope(obj)
+            graph, output = read_envelope(obj)
         except Fault as fault:
             raise document_error(fault, source.name, source) from fault.__cause__
+        graph.origin = TextOrigin(source, frozenset(graph))
+        return graph, output
 
     def _graft(self, fields: Any, source: Source, around: tuple[str, ...]) -> dict[str, Any]:
         """Return the subgraph vertex that `!subgraph` stands for."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from invariant_dask.core.files import File
@@ -23,6 +23,14 @@ class HasOpName(Protocol):
     op_name: str
 
 
+class Origin(Protocol):
+    """The text that a graph was read from."""
+
+    def place(self, path: Sequence[str]) -> str:
+        """Return `file:line:column` of what a path leads to; nothing if it is not from there."""
+        ...
+
+
 class Graph(Mapping[str, Vertex]):
     """Nodes by id, with a builder.
 
@@ -38,6 +46,7 @@ class Graph(Mapping[str, Vertex]):
 
     def __init__(self, name: str = "", nodes: Mapping[str, Vertex] | None = None) -> None:
         self.name = name
+        self.origin: Origin | None = getattr(nodes, "origin", None)
         self._nodes: dict[str, Vertex] = {}
         for node_id, node in (nodes or {}).items():
             self[node_id] = node

@@ -135,7 +135,7 @@ def check_deps(what: str, deps: Iterable[str], refs: tuple[str, ...]) -> tuple[s
     if undeclared:
         msg = (
             f"{what} refers to {', '.join(map(repr, undeclared))}, not among its deps "
-            f"{sorted(deps)}; add it, or leave deps out"
+            f"{sorted(deps)}; add it (where a graph is written in Python, deps can be left out)"
         )
         raise GraphError(msg)
     return tuple(sorted(set(deps)))

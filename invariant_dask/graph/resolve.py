@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Generator, Iterable, Mapping
 
 from invariant_dask.errors import CycleError, DanglingRefError, GraphError, OutputsError
-from invariant_dask.graph.composite import SwitchNode, Vertex, check_id, check_vertex
+from invariant_dask.graph.composite import (
+    SubGraphNode,
+    SwitchNode,
+    Vertex,
+    check_id,
+    check_vertex,
+)
 from invariant_dask.graph.foreign import adopt, adopt_outputs
 from invariant_dask.graph.markers import Ref
 
@@ -50,7 +56,7 @@ def choose_outputs(
     unknown = [node_id for node_id in chosen if node_id not in graph]
     if unknown:
         error = DanglingRefError(node="<outputs>", ref=str(unknown[0]), known=tuple(graph))
-        hint = str(error).partition("not in the graph")[2]
+        hint = _inside(graph, str(unknown[0])) or str(error).partition("not in the graph")[2]
         msg = f"output {unknown[0]!r} is not in the graph{hint}"
         raise OutputsError(msg)
     if len(set(chosen)) < len(chosen):
@@ -58,6 +64,18 @@ def choose_outputs(
         msg = f"outputs repeats {', '.join(map(repr, twice))}"
         raise OutputsError(msg)
     return chosen
+
+
+def _inside(graph: Mapping[str, Vertex], output: str) -> str:
+    """Return what to say of an output that would be a node within a subgraph."""
+    outer = graph.get(output.partition("/")[0])
+    if not isinstance(outer, SubGraphNode):
+        return ""
+    name = output.partition("/")[0]
+    return (
+        f": nodes inside of a subgraph cannot be outputs; ask for {name!r}, which gives its "
+        f"{outer.output!r}"
+    )
 
 
 def _check_list(outputs: object) -> None:
@@ -71,7 +89,10 @@ Walk = Generator[str, "str | None", None]
 
 
 def walk(
-    graph: Mapping[str, Vertex], outputs: Iterable[str], context: Collection[str] = ()
+    graph: Mapping[str, Vertex],
+    outputs: Iterable[str],
+    context: Collection[str] = (),
+    kind: str = "context value",
 ) -> Walk:
     """Yield the ids that `outputs` need, each behind all it depends on.
 
@@ -118,7 +139,14 @@ def walk(
                 if dep in graph:
                     stack.append(dep)
                 elif dep not in context:
-                    raise DanglingRefError(node=node_id, ref=dep, known=(*graph, *context))
+                    raise DanglingRefError(
+                        node=node_id, ref=dep, known=_others(node_id, graph, context),
+                        outside=context, kind=kind,
+                    )  # fmt: skip
+
+
+def _others(node_id: str, *names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name for each in names for name in each if name != node_id)
 
 
 def _check_cycle(path: Mapping[str, None], node_id: str) -> None:

@@ -37,7 +37,7 @@ def check_fields(obj: Any, what: str, needed: set[str], optional: set[str]) -> N
         raise Fault(f"{what} needs the field {' and '.join(map(repr, missing))}")
 
 
-def read_graph(obj: Any, depth: int) -> dict[str, Vertex]:
+def read_graph(obj: Any, depth: int) -> Mapping[str, Vertex]:
     """Return the vertices of a graph.
 
     Raises
@@ -46,7 +46,7 @@ def read_graph(obj: Any, depth: int) -> dict[str, Vertex]:
         If it is none, with the path to the place.
     """
     if isinstance(obj, Graph):
-        return dict(obj)  # grafted from another document, where all was checked
+        return obj  # grafted from another document, where all was checked
     if type(obj) is not dict:
         raise Fault(f"a graph is a mapping of ids to vertices, not {kind_of(obj)}")
     if depth >= MAX_NESTING:

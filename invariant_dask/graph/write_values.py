@@ -17,6 +17,7 @@ from invariant_dask.graph.markers import Cel, Ref
 from invariant_dask.graph.positions import MAX_NESTING, NESTED, Fault
 from invariant_dask.graph.read_values import MARKERS, check_key
 from invariant_dask.graph.registered import has_json, type_name
+from invariant_dask.graph.secrets import Secret
 
 _PLAIN = frozenset({type(None), bool, int, str})
 _CONTAINERS = frozenset({dict, list, tuple, SealedDict, SealedList})
@@ -55,6 +56,8 @@ def write_value(value: Any, depth: int = 0) -> Any:
         return {"$decimal": _DECIMAL.to_sci_string(value)}
     if cls is bytes:
         return _tagged("bytes", payload_b64=to_base64(value))
+    if cls is Secret:
+        raise Fault("a secret is not written down; give it when the graph is compiled")
     literal = write_literal(value)
     if literal is not None:
         return _tagged(literal[0], value=literal[1])

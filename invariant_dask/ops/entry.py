@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 from types import FunctionType
 from typing import Any, Literal, TypeAlias
 
 from invariant_dask.errors import RegistrationError
+from invariant_dask.ops.contracts import Contract, contract_of
 from invariant_dask.ops.identity import OpIdentity, identify, reference_of
 from invariant_dask.ops.signature import Signature, signature_of
 
@@ -66,6 +67,17 @@ class Op:
     requires: tuple[str, ...] | None = None
     on_drift: OnDrift = "warn"
     traits: tuple[str, ...] = ()
+    _contract: list[Contract | None] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
+
+    @property
+    def contract(self) -> Contract | None:
+        """What its type hints say; None if that is nothing that can be checked."""
+        # Read when first needed: hints may name what its module defines further down.
+        if not self._contract:
+            self._contract.append(contract_of(self.function))
+        return self._contract[0]
 
     @property
     def scheduling(self) -> dict[str, bool]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, BinaryIO, NoReturn, Self
+from typing import Any, BinaryIO, NoReturn, Protocol, Self, runtime_checkable
 
 from invariant_dask.ops import numeric
 from invariant_dask.ops.numeric import Number, integer, sequence
@@ -154,18 +154,26 @@ def _exactly(stream: BinaryIO, length: int) -> bytes:
 # --- ops -----------------------------------------------------------------------------------------
 
 
+@runtime_checkable
+class HasCoefficients(Protocol):
+    """What the package `invariant` calls a polynomial."""
+
+    @property
+    def coefficients(self) -> tuple[int, ...]: ...
+
+
 def from_coefficients(coefficients: list[int]) -> Polynomial:
     """Return the polynomial with a list of coefficients, that of the power 0 first."""
     return Polynomial(sequence(coefficients, "coefficients"))
 
 
-def add(a: Polynomial, b: Polynomial) -> Polynomial:
+def add(a: Polynomial | HasCoefficients, b: Polynomial | HasCoefficients) -> Polynomial:
     """Return a + b."""
     x, y = sorted((_polynomial(a, "a"), _polynomial(b, "b")), key=len)
     return Polynomial([*map(int.__add__, x, y), *y[len(x) :]])
 
 
-def multiply(a: Polynomial, b: Polynomial) -> Polynomial:
+def multiply(a: Polynomial | HasCoefficients, b: Polynomial | HasCoefficients) -> Polynomial:
     """Return a * b."""
     x, y = _polynomial(a, "a"), _polynomial(b, "b")
     product = [0] * (len(x) + len(y) - 1)
@@ -175,18 +183,18 @@ def multiply(a: Polynomial, b: Polynomial) -> Polynomial:
     return Polynomial(product)
 
 
-def scale(poly: Polynomial, scalar: int) -> Polynomial:
+def scale(poly: Polynomial | HasCoefficients, scalar: int) -> Polynomial:
     """Return the polynomial with each coefficient multiplied by an int."""
     factor = integer(scalar, "scalar")
     return Polynomial(c * factor for c in _polynomial(poly, "poly"))
 
 
-def derivative(poly: Polynomial) -> Polynomial:
+def derivative(poly: Polynomial | HasCoefficients) -> Polynomial:
     """Return the derivative; that of a constant is 0."""
     return Polynomial([power * c for power, c in enumerate(_polynomial(poly, "poly"))][1:])
 
 
-def evaluate(poly: Polynomial, x: Number) -> Number:
+def evaluate(poly: Polynomial | HasCoefficients, x: Number) -> Number:
     """Return the value at x, exactly: an int at an int."""
     value: Number = 0
     for coefficient in reversed(_polynomial(poly, "poly")):

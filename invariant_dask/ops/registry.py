@@ -7,15 +7,17 @@ the runtime's.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
-from invariant_dask.errors import RegistrationError
+from invariant_dask.errors import RegistrationError, SpecError
 from invariant_dask.ops import claims
 from invariant_dask.ops.entry import OnDrift, Op, bad_name, default_name, is_name, make_op
+from invariant_dask.ops.identity import same_origin
 from invariant_dask.ops.packages import functions_of
-from invariant_dask.ops.table import OpTable
+from invariant_dask.ops.table import LIBRARIES, OpTable
 
 if TYPE_CHECKING:
     from invariant_dask.graph.model import Node
@@ -262,6 +264,55 @@ def op(name: Any = None, /, *, registry: OpRegistry | None = None, **options: An
         return function
 
     return decorate
+
+
+class ForeignRegistry(Protocol):
+    """The registry of the package `invariant`: what is asked of it."""
+
+    def has(self, name: str) -> bool: ...
+
+    def get(self, name: str) -> Callable[..., Any]: ...
+
+
+def adopt_registry(registry: object) -> OpTable:
+    """Return where to look ops up: the same object, or one for the registry of `invariant`.
+
+    That package is not imported: whoever has such a registry did it.
+
+    Raises
+    ------
+    SpecError
+        If it is neither.
+    """
+    if isinstance(registry, OpTable):
+        return registry
+    theirs = getattr(sys.modules.get("invariant.registry"), "OpRegistry", None)
+    if isinstance(theirs, type) and isinstance(registry, theirs):
+        return _Adopted(registry)
+    msg = (
+        f"registry is of type {type(registry).__name__}; pass an OpRegistry, or leave it out for "
+        "the one that @op fills"
+    )
+    raise SpecError(msg)
+
+
+class _Adopted(OpRegistry):
+    """The ops of somebody else's registry, each taken over when it is asked for.
+
+    Our own libraries stay in place of those that were written for the other engine.
+    """
+
+    def __init__(self, theirs: Any) -> None:
+        super().__init__()
+        self.theirs: ForeignRegistry = theirs
+
+    def get(self, name: str) -> Op:
+        if name.partition(":")[0] not in LIBRARIES and self.theirs.has(name):
+            function = self.theirs.get(name)
+            known = self._ops.get(name) or self._load_for(name)
+            if known is None or not same_origin(known.function, function):
+                self.register(name, function, replace=True)
+        return super().get(name)
 
 
 def _node(op_name: str, /, **params: Any) -> Node:

@@ -40,6 +40,7 @@ from invariant_dask.plan.payload import (
     is_derived,
     no_values,
     placeholder,
+    secret_texts,
     value_of_payload,
 )
 from invariant_dask.plan.program import Step, reference
@@ -47,6 +48,22 @@ from invariant_dask.plan.program import Step, reference
 FileResolver = Callable[[File], FileContent]
 
 _SLOT = head(6, TAG_SLOT)
+
+
+def encode_secret(secret: Secret, handlers: Mapping[type, Handler]) -> Encoded:
+    """Return a secret with an identity that tells nothing of it.
+
+    Raises
+    ------
+    NotCacheableError
+        If it has no canonical form; where, and what it is, is not told.
+    """
+    try:
+        return hidden(encode(secret.reveal(), handlers))
+    except NotCacheableError:
+        reason = "a secret that has no canonical form; pass text, or other plain values"
+    # Outside of the handler: what it caught tells the value.
+    raise NotCacheableError(reason=reason)
 
 
 class OpenError(Exception):
@@ -228,7 +245,7 @@ class Binder:
                 if isinstance(given, Fixed):
                     return given.encoded()
                 if isinstance(given, Secret):
-                    return hidden(encode(given.reveal(), {File: self.file}))
+                    return encode_secret(given, {File: self.file})
                 return encode(given, {File: self.file})
             except NotCacheableError as error:
                 raise error.of(f"context {name!r}") from None
@@ -315,7 +332,7 @@ class Binder:
         except ExpressionError as error:
             text = "an expression with a secret has no value" if has_secret(payload) else error
             raise ExpressionError(f"{self.at[0]!r}, {self.at[1]}: {text}") from None
-        return hidden(made) if has_secret(payload) else made
+        return hidden(made, secret_texts(payload)) if has_secret(payload) else made
 
     def content(self, content: FileContent) -> Pair:
         encoded = encode(content)

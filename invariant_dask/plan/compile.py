@@ -7,43 +7,50 @@ once per node, so it looks plain values up by exact type and leaves everything e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import NoReturn
 
 from invariant_dask.core import manifest
-from invariant_dask.core.decode import decode
 from invariant_dask.core.digest import PlannedDigest
 from invariant_dask.core.encode import Encoded, encode, hidden
-from invariant_dask.core.files import FileContent
 from invariant_dask.core.scalars import SCALARS
-from invariant_dask.errors import GraphError, NotCacheableError, SwitchError, UnknownOpError
+from invariant_dask.errors import (
+    GraphError,
+    NotCacheableError,
+    SpecError,
+    SwitchError,
+    UnknownOpError,
+)
 from invariant_dask.graph.composite import SubGraphNode, SwitchNode, Vertex
 from invariant_dask.graph.markers import Ref
+from invariant_dask.graph.model import Origin
 from invariant_dask.graph.node import Node
 from invariant_dask.graph.resolve import Walk, check_graph, choose_outputs, walk
-from invariant_dask.ops.registry import OpRegistry
 from invariant_dask.ops.surroundings import FixedSurroundings
-from invariant_dask.plan.binding import OPEN, Binder, FileResolver, OpenError, Scope, Value
+from invariant_dask.ops.table import OpTable
+from invariant_dask.plan.binding import OPEN, FileResolver, OpenError, Scope
+from invariant_dask.plan.fitting import LeftToTaskError, check_known, fits, known_value
 from invariant_dask.plan.payload import (
     Payload,
     has_secret,
     no_values,
+    secret_texts,
     unexplained,
     value_of_payload,
 )
+from invariant_dask.plan.places import place_of
 from invariant_dask.plan.program import (
     BindOp,
     BoundOp,
     OpenSwitch,
     Part,
     Program,
-    Step,
     bind_op,
     case_text,
 )
+from invariant_dask.plan.stepping import Steps
 
 Decisions = Mapping[str, str]
 """The case that a switch takes, by the path of the switch."""
@@ -54,7 +61,7 @@ def compile_graph(
     outputs: Iterable[str | Ref] | None = None,
     context: Mapping[str, object] | None = None,
     *,
-    registry: OpRegistry,
+    registry: OpTable,
     resolve_file: FileResolver,
     nonce: bytes = b"",
     decisions: Decisions | None = None,
@@ -121,26 +128,18 @@ def _is_free(node: Node) -> bool:
     return node.cache is True and len(node.deps) == len(node.refs)
 
 
-class _LeftToTaskError(Exception):
-    pass
-
-
-def _leave(_content: FileContent) -> NoReturn:
-    # Only a task opens files.
-    raise _LeftToTaskError
-
-
 @dataclass(slots=True)
 class _Frame:
     """A graph that is being compiled, and the vertex at hand, for the graph within it."""
 
     scope: Scope
     walk: Walk
+    origin: Origin | None = None
     at: str = ""
     reply: str | None = None
 
 
-class _Compiler:
+class _Compiler(Steps):
     def __init__(
         self,
         context: Mapping[str, object],
@@ -149,24 +148,31 @@ class _Compiler:
         nonce: bytes,
         decisions: Decisions,
     ) -> None:
+        super().__init__(context, resolve_file, nonce)
         self.context = context
         self.bind_op = bind
-        self.nonce = nonce
         self.decisions = decisions
-        self.steps: list[Step] = []
-        self.index: dict[str, int] = {}
-        self.inlined: dict[str, Encoded] = {}
-        self.spared: dict[int, Callable[[], int]] = {}
-        """What makes a step of an inline node after all, by id of its value."""
         self.open: list[OpenSwitch] = []
-        self.by_digest: dict[bytes, int] = {}
         self.ops: dict[str, BoundOp] = {}
-        self.binder = Binder(self.steps, context, resolve_file)
+        self.within: tuple[str, ...] = ()
+        """The way to what is wrong, within the vertex at hand."""
 
     def compile(self, graph: Mapping[str, Vertex], outputs: tuple[str, ...]) -> None:
         """Compile what some outputs need."""
         top = Scope(graph, self.context)
-        frames = [_Frame(top, walk(graph, outputs, self.context))]
+        origin = getattr(graph, "origin", None)
+        frames = [_Frame(top, walk(graph, outputs, self.context), origin)]
+        try:
+            self.run(frames)
+        except SpecError as error:
+            levels = [(frame.origin, frame.at) for frame in frames]
+            error.place = error.place or place_of(error, levels, self.within)
+            raise
+        for output in outputs:
+            self.show(output, top.values[output])
+
+    def run(self, frames: list[_Frame]) -> None:
+        """Compile what the frames walk through, and the frames that this opens."""
         while frames:
             frame = frames[-1]
             try:
@@ -176,7 +182,7 @@ class _Compiler:
                 if frames:
                     self.leave(frames[-1], frame)
                 continue
-            frame.reply = None
+            frame.reply, frame.at = None, node_id
             vertex = frame.scope.graph[node_id]
             if type(vertex) is Node:
                 self.add(frame.scope, node_id, vertex)
@@ -184,22 +190,7 @@ class _Compiler:
                 frame.reply = self.choose(frame.scope, node_id, vertex)
             else:
                 assert isinstance(vertex, SubGraphNode)
-                frame.at = node_id
                 frames.append(self.enter(frame.scope, node_id, vertex))
-        for output in outputs:
-            self.show(output, top.values[output])
-
-    def show(self, output: str, value: Value) -> None:
-        """Give an output that is a known value a step: what is shown must be an artifact.
-
-        Whoever uses the value goes on using it, so that nobody's digest depends on who else asks.
-        """
-        if isinstance(value, Encoded):
-            self.binder.begin()
-            step = self.spared[id(value)]()
-            for name in (self.steps[step].node, output):
-                self.inlined.pop(name, None)
-                self.index[name] = step
 
     # --- a node ---
 
@@ -208,7 +199,7 @@ class _Compiler:
             scope.values[node_id] = OPEN
             return
         bound = self.ops.get(node.op_name) or self.bind(node.op_name, scope.path + node_id)
-        signature = bound.op.signature
+        signature, contract = bound.op.signature, bound.contract
         params = node.params
         signature.check(params, node=scope.path + node_id, op=node.op_name)
         binder = self.binder
@@ -226,11 +217,22 @@ class _Compiler:
                     binder.at = scope.path + node_id, f"parameter {name}", node.refs
                     descriptor, payload = binder.parameter(scope, value, node.texts)
             except NotCacheableError as error:
+                self.within = "params", name
                 raise error.of(f"node {scope.path + node_id!r}, parameter {name}") from None
+            except SpecError:
+                self.within = "params", name
+                raise
             except OpenError:
                 scope.values[node_id] = OPEN
                 scope.opened = True
                 return
+            if contract is not None and type(payload) is not int:
+                check = contract.parameters.get(name, contract.rest)
+                if check is not None and type(value) not in check.exact:
+                    given = value, node.texts
+                    self.within = "params", name
+                    check_known(scope.path + node_id, node.op_name, name, given, payload, check)
+                    self.within = ()
             parts.append((name, key, payload))
             fields.append((key, descriptor))
         inputs = tuple(binder.slots)
@@ -247,60 +249,6 @@ class _Compiler:
                 return
         self.name(scope, node_id, place())
 
-    def place(
-        self,
-        scope: Scope,
-        node_id: str,
-        node: Node,
-        bound: BoundOp,
-        planned: PlannedDigest,
-        parts: tuple[Part, ...],
-        inputs: tuple[int, ...],
-        private: bytes,
-    ) -> int:
-        """Return the step of a node: a new one, or that of a node which asks for the same."""
-        after = scope.after
-        if len(node.deps) > len(node.refs):
-            only = {dep for dep in node.deps if dep not in node.refs}
-            after = tuple(sorted({*after, *self.steps_behind(scope, only)} - set(inputs)))
-        name = scope.path + node_id
-        known = self.by_digest.get(planned)
-        if known is None:
-            index = self.by_digest[planned] = len(self.steps)
-            step = Step(name, bound, planned, parts, inputs, after, private, node.hints)
-            step.derives = self.binder.derives
-            step.volatile = node.cache == "volatile"
-            self.steps.append(step)
-        else:
-            index = known
-            step = self.steps[known]
-            step.volatile |= node.cache == "volatile"
-            if after:
-                # Waiting for a later step could close a circle; that work is done then anyway.
-                earlier = {each for each in after if each < known} - set(step.inputs)
-                step.after = tuple(sorted(earlier | set(step.after)))
-        return index
-
-    def check_free(self, name: str) -> None:
-        """Raise GraphError if there is a vertex of this name, in a subgraph or beside it."""
-        if name in self.index or name in self.inlined:
-            inside = name.rpartition("/")[0]
-            msg = (
-                f"two nodes are called {name!r}, one of them in the subgraph {inside!r}; rename one"
-            )
-            raise GraphError(msg)
-
-    def steps_behind(self, scope: Scope, names: Iterable[str]) -> set[int]:
-        """Return the steps that some vertices, or values from outside, stand for."""
-        found: set[int] = set()
-        for name in names:
-            value = scope.values.get(name)
-            if type(value) is int:
-                found.add(value)
-            elif value is None and scope.parent is not None and name in scope.outside:
-                found.update(self.binder.steps_of(self.binder.value(scope, name)))
-        return found
-
     def bind(self, op_name: str, node_id: str) -> BoundOp:
         try:
             bound = self.ops[op_name] = self.bind_op(op_name)
@@ -313,32 +261,27 @@ class _Compiler:
             ) from None
         return bound
 
-    def private(self, name: str, node: Node, inputs: tuple[int, ...]) -> bytes:
-        """Ephemeral nodes meet nobody, and neither does what is made from them."""
-        if node.cache is not False and not any(self.steps[index].private for index in inputs):
-            return b""
-        return manifest.private_item(name, self.nonce)
-
     def evaluate(self, bound: BoundOp, parts: list[Part]) -> Encoded | None:
         """Evaluate an inline op on values that are all known, or leave it to a task."""
-        values = {}
-        for name, _, payload in parts:
-            if isinstance(payload, bytes):
-                values[name] = decode(payload)
-            elif isinstance(payload, Encoded) and not payload.blobs:
-                try:
-                    values[name] = decode(payload.storage, open_file=_leave)
-                except _LeftToTaskError:
-                    return None
-            else:
-                return None
+        try:
+            values = {name: known_value(payload) for name, _, payload in parts}
+        except LeftToTaskError:
+            return None
+        # What fails here fails again in its task, where it is reported with its node and digest.
+        if not fits(bound.contract, values):
+            return None
         try:
             with FixedSurroundings():
-                made = encode(bound.op.function(**values))
+                result = bound.op.function(**values)
+                made = encode(result)
         except (Exception, SystemExit):  # noqa: BLE001  an op can fail in any way
-            # It fails again in its task, where a failure is reported with its node and digest.
             return None
-        return hidden(made) if any(has_secret(payload) for _, _, payload in parts) else made
+        returned = None if bound.contract is None else bound.contract.result
+        if returned is not None and returned(result) is not None:
+            return None
+        if not any(has_secret(payload) for _, _, payload in parts):
+            return made
+        return hidden(made, set().union(*(secret_texts(payload) for _, _, payload in parts)))
 
     # --- a graph within the graph ---
 
@@ -353,9 +296,12 @@ class _Compiler:
         # At once: a parameter that is handed down through many levels would be a deep recursion.
         for name in vertex.params:
             if name not in vertex.graph:
+                self.within = "params", name
                 with suppress(OpenError, NotCacheableError):
                     self.binder.value(inner, name)
-        return _Frame(inner, walk(vertex.graph, (vertex.output,), vertex.params))
+        self.within = ()
+        around = walk(vertex.graph, (vertex.output,), vertex.params, "parameter of its subgraph")
+        return _Frame(inner, around, vertex.origin)
 
     def leave(self, outer: _Frame, inner: _Frame) -> None:
         """Take the artifact of a subgraph from within."""
@@ -363,16 +309,6 @@ class _Compiler:
         assert isinstance(vertex, SubGraphNode)
         value = inner.scope.values[vertex.output]
         self.name(outer.scope, outer.at, value)
-
-    def name(self, scope: Scope, node_id: str, value: Value) -> None:
-        scope.values[node_id] = value
-        self.check_free(scope.path + node_id)
-        if type(value) is int:
-            self.index[scope.path + node_id] = value
-        elif isinstance(value, Encoded):
-            self.inlined[scope.path + node_id] = value
-        else:
-            scope.opened = True
 
     # --- a choice ---
 
@@ -394,6 +330,7 @@ class _Compiler:
         chosen = vertex.cases.get(case) or vertex.default
         if chosen is None:
             selector = self.selector(scope, name, vertex)
+            self.within = ()
             shown = None if has_secret(selector) else case
             raise SwitchError(switch=name, case=shown, cases=tuple(sorted(vertex.cases)))
         if chosen in scope.values:
@@ -408,16 +345,21 @@ class _Compiler:
         try:
             payload = self.selector(scope, name, vertex)
         except OpenError:
+            self.within = ()
             return None
         if not self.binder.slots:
             with FixedSurroundings(), unexplained(payload):
-                return case_text(name, value_of_payload(payload, no_values))
+                case = case_text(name, value_of_payload(payload, no_values))
+            self.within = ()
+            return case
+        self.within = ()
         self.open.append(OpenSwitch(name, payload, tuple(self.binder.slots)))
         return None
 
     def selector(self, scope: Scope, name: str, vertex: SwitchNode) -> Payload:
         self.binder.begin()
         self.binder.at = name, "selector", vertex.refs
+        self.within = ("selector",)
         try:
             return self.binder.parameter(scope, vertex.selector)[1]
         except NotCacheableError as error:

@@ -1,7 +1,8 @@
 """Why a node runs: what its manifest has that the nearest stored one has not.
 
-The nearest stored manifest is one of the same op: of the same node id if there is one, and then
-the one with the fewest differences. Differences of a node's own come first; what merely follows
+The nearest stored manifest is one of the same op and the same node id, the one with the fewest
+differences. A node that has none was never seen: the records of others are no reason, and named
+only where all but one thing agrees. Differences of a node's own come first; what merely follows
 from a changed input is told apart.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Protocol
 
 from invariant_dask.core import manifest
@@ -48,7 +50,12 @@ class Difference:
 
 
 Recent = Callable[[str], Sequence[Past]]
-"""Returns the latest stored records of an op."""
+"""Returns the latest stored records of an op, `WINDOW` at most."""
+
+WINDOW = 50
+"""How many records of an op are looked at."""
+
+_NEVER = "never seen"
 
 
 Why = Callable[[bytes], str]
@@ -59,10 +66,11 @@ def explain(plan: Plan, recent: Recent, why: Why) -> dict[int, tuple[str, ...]]:
     """Return, for each step that runs, its causes in words: its own first, then what it follows."""
     past: dict[str, list[tuple[str, Manifest]]] = {}
     causes: dict[int, tuple[str, ...]] = {}
-    roots: dict[int, frozenset[str]] = {}
+    roots: dict[int, frozenset[int]] = {}
+    names = plan.program.nodes_of()
     for index in plan.run:
         step = plan.program.steps[index]
-        upstream: set[str] = set()
+        upstream: set[int] = set()
         for source in step.inputs:
             upstream |= roots.get(source, frozenset())
         reason = plan.reasons[index]
@@ -76,11 +84,15 @@ def explain(plan: Plan, recent: Recent, why: Why) -> dict[int, tuple[str, ...]]:
             op = step.bound.op.name
             if op not in past:
                 past[op] = [(r.about.node, manifest.parse(r.manifest)) for r in recent(op)]
-            own = _own_causes(plan, index, past[op])
+            own = _own_causes(plan, index, names[index], past[op])
             if not own and reason is Reason.NOT_STORED:
                 own = [reason.value]
-        roots[index] = frozenset({step.node}) if own else frozenset(upstream)
-        follows = [f"follows from {_join(sorted(upstream))}"] if upstream else []
+        roots[index] = frozenset({index}) if own else frozenset(upstream)
+        follows = []
+        if upstream and not (own and own[0].startswith(_NEVER)):
+            follows = [
+                f"follows from {_join(sorted(_called(step.node, names[i]) for i in upstream))}"
+            ]
         causes[index] = tuple(own + follows)
     return causes
 
@@ -94,24 +106,41 @@ def _refusal(plan: Plan, index: int, why: Why) -> str:
     return refused
 
 
-def _own_causes(plan: Plan, index: int, past: Sequence[tuple[str, Manifest]]) -> list[str]:
-    step = plan.program.steps[index]
+def _own_causes(
+    plan: Plan, index: int, names: Sequence[str], past: Sequence[tuple[str, Manifest]]
+) -> list[str]:
     if not past:
-        return ["never seen"]
+        return [_NEVER]
+    identity = plan.program.steps[index].bound.identity
     current = _descriptors(plan.program, plan, index)
-    names = plan.program.steps[index].node
-    same_node = [kept for node, kept in past if node == names]
-    best = min(
-        (differences(step.bound.identity, current, kept) for kept in same_node or _all(past)),
-        key=len,
+    same_node = [kept for node, kept in past if node in names]
+    if same_node:
+        best = min((differences(identity, current, kept) for kept in same_node), key=len)
+        return [str(difference) for difference in best]
+    node, found = min(
+        ((node, differences(identity, current, kept)) for node, kept in past),
+        key=lambda nearest: len(nearest[1]),
     )
-    if not same_node and len(best) > max(1, len(current) // 2):
-        return ["never seen"]
-    return [str(difference) for difference in best]
+    everything_known = None not in current.values()
+    if not found and everything_known:
+        return []  # the record is there, its artifact is not
+    alike = len(found) == 1 and sum(value is not None for value in current.values()) > 1
+    if len(past) >= WINDOW:  # it may have been seen before those
+        return [str(found[0]) if alike else Reason.NOT_STORED.value]
+    return [f"{_NEVER}; nearest stored: {node}, with {found[0]}" if alike else _NEVER]
 
 
-def _all(past: Sequence[tuple[str, Manifest]]) -> list[Manifest]:
-    return [kept for _, kept in past]
+def _called(node: str, names: Sequence[str]) -> str:
+    """Return the name of a step that is nearest to a node: the one that it knows it by."""
+    if len(names) == 1:
+        return names[0]
+    folders = node.split("/")
+
+    def shared_with(name: str) -> int:
+        pairs = zip(folders, name.split("/"), strict=False)
+        return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+    return max(names, key=shared_with)
 
 
 def _descriptors(program: Program, plan: Plan, index: int) -> dict[str, bytes | None]:

@@ -206,7 +206,7 @@ def _what_is_there(value: Any) -> str:
 def secret_texts(payload: Payload) -> set[str]:
     """Return the texts in the secrets that are part of a payload, so that they can be left out."""
     if isinstance(payload, Encoded) and enc.is_hidden(payload):
-        return set(_texts_in(value_of_payload(payload, no_values)))
+        return {*_texts_in(value_of_payload(payload, no_values)), *payload.behind}
     if isinstance(payload, Nested):
         return secret_texts(payload.payload)
     inner: Iterable[Payload] = ()
@@ -274,7 +274,7 @@ def unexplained(payload: Payload) -> Iterator[None]:
 def _encoded(payload: Payload, value: Any) -> Encoded:
     """Encode what was derived; what a secret went into is one."""
     encoded = encode(value)
-    return enc.hidden(encoded) if has_secret(payload) else encoded
+    return enc.hidden(encoded, secret_texts(payload)) if has_secret(payload) else encoded
 
 
 def has_secret(payload: Payload) -> bool:

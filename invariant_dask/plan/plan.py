@@ -29,6 +29,7 @@ class Reason(Enum):
     SAME_INPUTS = "same inputs as a stored result"
     INLINED = "evaluated while compiling"
     NOT_NEEDED = "nothing that runs needs it"
+    UNDECIDED = "only what is undecided may need it"
     NOT_STORED = "not stored"
     FOLLOWS = "an input runs"
     FORCED = "asked to rerun"
@@ -47,6 +48,8 @@ class PlannedNode:
     reason: Reason
     causes: tuple[str, ...]
     """In words: what differs from the nearest stored result, or which inputs run."""
+    shares: str | None = None
+    """The node whose work this one shares, if both run: they ask for the same."""
 
 
 @dataclass(slots=True)
@@ -70,6 +73,8 @@ class Plan:
     """The steps that are reused, in topological order."""
     causes: dict[int, tuple[str, ...]] = field(default_factory=dict)
     """In words, by step: what `explain` found."""
+    undecided: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Switches and outputs that take a run to know, each with the nodes that decide it."""
 
     @property
     def loads(self) -> list[int]:
@@ -81,9 +86,14 @@ class Plan:
         return self.program.steps[index].inputs
 
     def counts(self) -> dict[Decision, int]:
-        """Return how many nodes get each decision."""
-        counts = Counter(node.decision for node in self.nodes())
+        """Return how many nodes get each decision; those that `shared` counts are left out."""
+        counts = Counter(node.decision for node in self.nodes() if node.shares is None)
         return {decision: counts.get(decision, 0) for decision in Decision}
+
+    @property
+    def shared(self) -> int:
+        """How many nodes need no execution of their own: they share that of an equal node."""
+        return sum(node.shares is not None for node in self.nodes())
 
     def nodes(self) -> Iterator[PlannedNode]:
         """Yield what is said about each node, in topological order, inlined ones first."""
@@ -94,13 +104,11 @@ class Plan:
 
     def _planned(self, node: str, index: int) -> PlannedNode:
         step = self.program.steps[index]
+        decision, causes, shares = self.decisions[index], self.causes.get(index, ()), None
+        if decision is Decision.RUN and node != step.node:
+            shares, causes = step.node, (f"the same work as {step.node}",)
         return PlannedNode(
-            node,
-            step.bound.op.name,
-            step.planned,
-            self.decisions[index],
-            self.reasons[index],
-            self.causes.get(index, ()),
+            node, step.bound.op.name, step.planned, decision, self.reasons[index], causes, shares
         )
 
     def __getitem__(self, node: str) -> PlannedNode:
@@ -119,12 +127,23 @@ class Plan:
 
     def summary(self) -> str:
         """Return one line: how much runs, is reused, is not looked at."""
-        counts = self.counts()
-        inline = f", {counts[Decision.INLINE]} inline" if counts[Decision.INLINE] else ""
-        return (
-            f"{counts[Decision.RUN]} to run, {counts[Decision.REUSE]} reused, "
-            f"{counts[Decision.PRUNED]} pruned{inline}"
-        )
+        counts, shared = self.counts(), self.shared
+        parts = [
+            f"{counts[Decision.RUN]} to run",
+            f"{shared} shared" if shared else "",
+            f"{counts[Decision.REUSE]} reused",
+            f"{counts[Decision.PRUNED]} pruned",
+            f"{counts[Decision.INLINE]} inline" if counts[Decision.INLINE] else "",
+            f"{len(self.undecided)} undecided" if self.undecided else "",
+        ]
+        return ", ".join(filter(None, parts))
+
+    def open_ends(self) -> list[str]:
+        """Return a line for each switch or output that takes a run to know."""
+        return [
+            f"{name}: decided once {' and '.join(known)} {'are' if len(known) > 1 else 'is'} known"
+            for name, known in self.undecided.items()
+        ]
 
     def _rows(self, limit: int) -> tuple[list[tuple[str, ...]], int]:
         """Return rows to show, what runs first, and how many are left out."""
@@ -152,7 +171,7 @@ class Plan:
         ]
         if left_out:
             lines.append(f"... and {left_out} more")
-        return "\n".join([*(line.rstrip() for line in lines), self.summary()])
+        return "\n".join([*(line.rstrip() for line in lines), *self.open_ends(), self.summary()])
 
     def __repr__(self) -> str:
         return f"<Plan: {self.summary()}>"
@@ -163,7 +182,8 @@ class Plan:
             "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
             for row in rows
         )
-        more = f"<p>... and {left_out} more</p>" if left_out else ""
+        below = [*([f"... and {left_out} more"] if left_out else []), *self.open_ends()]
+        more = "".join(f"<p>{html.escape(line)}</p>" for line in below)
         return (
             f"<p><b>{html.escape(self.summary())}</b></p><table><thead><tr><th>decision</th>"
             "<th>node</th><th>op</th><th>digest</th><th>reason</th></tr></thead>"

@@ -13,9 +13,10 @@ from invariant_dask.core.cbor import REF_HEAD
 from invariant_dask.core.digest import PlannedDigest, ResolvedDigest
 from invariant_dask.core.encode import Encoded
 from invariant_dask.errors import ExpressionError
+from invariant_dask.ops.contracts import Contract
 from invariant_dask.ops.entry import Op
-from invariant_dask.ops.registry import OpRegistry
 from invariant_dask.ops.surroundings import FixedSurroundings
+from invariant_dask.ops.table import OpTable
 from invariant_dask.plan.payload import (
     Payload,
     ValueOf,
@@ -58,13 +59,15 @@ class BoundOp:
     """Identity form of the op's identity; it also names the code on workers."""
     code: str = ""
     """Fingerprint of the code, where the identity is a declared version and it has one."""
+    contract: Contract | None = None
+    """What its type hints say, if anything."""
 
 
 BindOp = Callable[[str], BoundOp]
 """Returns an op by its name, with its identity; raises `UnknownOpError` if there is none."""
 
 
-def bind_op(registry: OpRegistry, name: str) -> BoundOp:
+def bind_op(registry: OpTable, name: str) -> BoundOp:
     """Return a registered op with the identity that it has now.
 
     Raises
@@ -78,7 +81,7 @@ def bind_op(registry: OpRegistry, name: str) -> BoundOp:
     identity = op.identity()
     declared = identity.kind == "version" and identity.code is not None
     code = identity.code.digest if declared and identity.code is not None else ""
-    return BoundOp(op, identity.encode(), code)
+    return BoundOp(op, identity.encode(), code, op.contract)
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from invariant_dask.core.cbor import TAG_DERIVED, head
 from invariant_dask.core.digest import DOMAIN_GROWTH, sha256
-from invariant_dask.core.encode import Encoded, Pair, encode, hidden
+from invariant_dask.core.encode import Encoded, Pair, encode
 from invariant_dask.core.files import File
 from invariant_dask.core.scalars import SCALARS
 from invariant_dask.core.sealed import SealedDict, SealedList
@@ -23,7 +23,7 @@ from invariant_dask.graph.markers import Cel, Ref, markers_in
 from invariant_dask.graph.node import Node
 from invariant_dask.graph.resolve import check_graph
 from invariant_dask.graph.secrets import Secret
-from invariant_dask.plan.binding import FileResolver, Fixed
+from invariant_dask.plan.binding import FileResolver, Fixed, encode_secret
 from invariant_dask.plan.compile import Decisions, compile_bound
 from invariant_dask.plan.program import BindOp, BoundOp, Program
 
@@ -246,8 +246,10 @@ class _Sower:
     def from_context(self, value: object) -> Fixed:
         if not isinstance(value, Secret):
             return self.fixed(value, self.plain)
-        fixed = self.fixed(value.reveal(), self.plain)
-        return Fixed(hidden(fixed.literal)) if isinstance(fixed.literal, Encoded) else fixed
+        try:
+            return Fixed(encode_secret(value, self.plain))
+        except NotCacheableError as error:
+            return Fixed(error.with_traceback(None))
 
     def file(self, file: File) -> Pair:
         content = encode(self.resolve_file(file))

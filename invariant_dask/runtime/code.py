@@ -16,16 +16,19 @@ import pickle
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import cloudpickle
 
 from invariant_dask.core import types
 from invariant_dask.errors import InvariantError, StaleCodeError
+from invariant_dask.ops.contracts import Contract, contract_of
 from invariant_dask.ops.entry import OnDrift, Op
 from invariant_dask.ops.fingerprint import distribution_of
+from invariant_dask.ops.hints import hints_of
 from invariant_dask.ops.identity import OpIdentity, identify, reference_of
 from invariant_dask.ops.numeric import DECIMAL_CONTEXT
 from invariant_dask.ops.signature import signature_of
@@ -70,6 +73,13 @@ class ShippedOp(BoundOp):
     ref: CodeRef
 
 
+class Code(NamedTuple):
+    """A function, and what its type hints say."""
+
+    function: Callable[..., Any]
+    contract: Contract | None
+
+
 Key = tuple[bytes, str]
 
 FRESH = 0.002
@@ -80,7 +90,7 @@ Nobody tells us when plain Dask starts on a graph that was made long ago, so its
 
 _lock = threading.RLock()
 _offered: dict[Key, Op] = {}
-_ready: dict[Key, Callable[..., Any]] = {}
+_ready: dict[Key, Code] = {}
 _checked: dict[Key, float] = {}
 """When code of this process was last compared with its identity."""
 _packed: dict[Key, CodeRef] = {}
@@ -144,12 +154,12 @@ def receive(ref: CodeRef, *, inline: bool, on_drift: OnDrift) -> ShippedOp:
     Raises
     ------
     StaleCodeError
-        As `function_of` does.
+        As `code_of` does.
     """
-    function = function_of(ref, recent=True)
+    function, contract = code_of(ref, recent=True)
     signature = signature_of(ref.name, function)
     op = Op(ref.name, function, signature, ref.version, inline, ref.requires, on_drift)
-    return ShippedOp(op, ref.identity, ref.fingerprint, ref=ref)
+    return ShippedOp(op, ref.identity, ref.fingerprint, contract, ref=ref)
 
 
 def reference(bound: BoundOp) -> CodeRef:
@@ -182,8 +192,8 @@ def _rounds(function: Callable[..., Any]) -> bool:
     return home is not None and home[0] != "invariant-dask"
 
 
-def function_of(ref: CodeRef, *, recent: bool = False) -> Callable[..., Any]:
-    """Return the function behind a reference.
+def code_of(ref: CodeRef, *, recent: bool = False) -> Code:
+    """Return the function behind a reference, with what its type hints say.
 
     Parameters
     ----------
@@ -243,20 +253,20 @@ def _pickle_by_value(
             if module is not None and name != "__main__":
                 cloudpickle.register_pickle_by_value(module)
                 registered.append(module)
-        return cloudpickle.dumps((function, bindings))  # type: ignore[no-any-return]
+        return cloudpickle.dumps((function, bindings, _pack_hints(function)))  # type: ignore[no-any-return]
     finally:
         for module in registered:
             cloudpickle.unregister_pickle_by_value(module)
 
 
-def _find(ref: CodeRef) -> Callable[..., Any]:
+def _find(ref: CodeRef) -> Code:
     offered = _offered.get(ref.key)
     if offered is not None:
         recheck(BoundOp(offered, *ref.key))
-        return offered.function
+        return Code(offered.function, offered.contract)
     imported, why_not = _import(ref)
     if imported is not None:
-        return imported
+        return Code(imported, contract_of(imported))
     if ref.payload is None:
         cure = (
             f"it could not be sent along ({ref.obstacle}); make its module importable on workers"
@@ -266,10 +276,27 @@ def _find(ref: CodeRef) -> Callable[..., Any]:
         msg = f"op {ref.name!r}: this worker has no matching code ({why_not}); {cure}"
         raise StaleCodeError(msg)
     # The payload came with the task, through Dask, as the graph itself did.
-    function, bindings = pickle.loads(ref.payload)  # noqa: S301
+    function, bindings, hints = pickle.loads(ref.payload)  # noqa: S301
     for binding in bindings:
         types.adopt(binding)
-    return function  # type: ignore[no-any-return]
+    return Code(function, contract_of(function, _unpack_hints(hints)))
+
+
+def _pack_hints(function: Callable[..., Any]) -> dict[str, bytes]:
+    """Return the hints of a function, each pickled: what they name may not come with its code."""
+    packed = {}
+    for name, hint in hints_of(function).items():
+        with suppress(Exception):  # it is not checked then, as where it cannot be evaluated
+            packed[name] = cloudpickle.dumps(hint)
+    return packed
+
+
+def _unpack_hints(packed: Mapping[str, bytes]) -> dict[str, Any]:
+    hints = {}
+    for name, pickled in packed.items():
+        with suppress(Exception):  # such as a module that is not here
+            hints[name] = pickle.loads(pickled)  # noqa: S301  it came with the function
+    return hints
 
 
 def _import(ref: CodeRef) -> tuple[Callable[..., Any] | None, str]:

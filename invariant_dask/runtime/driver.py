@@ -27,9 +27,9 @@ from invariant_dask.plan.program import Program
 from invariant_dask.runtime import code, graph, planner
 from invariant_dask.runtime.handle import Handle, Outcome
 from invariant_dask.runtime.known import Known
-from invariant_dask.runtime.produce import RunInfo
 from invariant_dask.runtime.run import Run
 from invariant_dask.runtime.schedulers import HEALTHY, GraphForgottenError, Scheduler
+from invariant_dask.runtime.spec import RunInfo
 from invariant_dask.store.backend import merged
 from invariant_dask.store.base import Store
 

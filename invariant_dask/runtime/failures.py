@@ -8,7 +8,12 @@ import traceback
 from collections.abc import Collection
 
 from invariant_dask.core.digest import PlannedDigest
-from invariant_dask.errors import NotCacheableError, OpFailedError, OpResultError
+from invariant_dask.errors import (
+    NotCacheableError,
+    OpArgumentError,
+    OpFailedError,
+    OpResultError,
+)
 
 
 def op_failed(
@@ -45,12 +50,30 @@ def _without(secrets: Collection[str], text: str) -> str:
 
 
 def op_returned(
-    node: str, op: str, planned: PlannedDigest, error: NotCacheableError
+    node: str,
+    op: str,
+    planned: PlannedDigest,
+    error: NotCacheableError,
+    secrets: Collection[str] = (),
 ) -> OpResultError:
     """Return the error to raise for a result that cannot be an artifact."""
-    text = f"a value that cannot be an artifact: {error}"
+    text = f"a value that cannot be an artifact: {_without(secrets, str(error))}"
     return OpResultError(
         node=node, op=op, digest=planned.hex(), cause_type="NotCacheableError", cause_text=text
+    )
+
+
+def result_misfits(node: str, op: str, planned: PlannedDigest, text: str) -> OpResultError:
+    """Return the error to raise for a result that is not what the op's type hint says."""
+    return OpResultError(
+        node=node, op=op, digest=planned.hex(), cause_type="TypeError", cause_text=text
+    )
+
+
+def argument_misfits(node: str, op: str, planned: PlannedDigest, text: str) -> OpArgumentError:
+    """Return the error to raise for an argument that is not what the op's type hint says."""
+    return OpArgumentError(
+        node=node, op=op, digest=planned.hex(), cause_type="TypeError", cause_text=text
     )
 
 

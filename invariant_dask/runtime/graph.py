@@ -20,7 +20,7 @@ from invariant_dask.plan.plan import Decision, Plan
 from invariant_dask.plan.program import Program, Step
 from invariant_dask.runtime import code, collector
 from invariant_dask.runtime.handle import Handle
-from invariant_dask.runtime.produce import Job, Jobs, RunInfo, Spec
+from invariant_dask.runtime.spec import Job, Jobs, RunInfo, Spec
 from invariant_dask.runtime.task import ByGraph, load_node, run_node, unwrap, unwrap_all
 
 DaskGraph = dict[str, GraphNode]

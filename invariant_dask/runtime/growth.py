@@ -24,8 +24,8 @@ from invariant_dask.runtime import code
 from invariant_dask.runtime.graph import DaskGraph, Work, add_value, step_tasks
 from invariant_dask.runtime.handle import Handle, Report
 from invariant_dask.runtime.loop import run_here
-from invariant_dask.runtime.produce import RunInfo, bind_types
 from invariant_dask.runtime.run import Run
+from invariant_dask.runtime.spec import RunInfo, bind_types
 from invariant_dask.runtime.stages import Stages
 from invariant_dask.store.backend import Missed
 from invariant_dask.store.base import Store

@@ -18,7 +18,8 @@ from invariant_dask.runtime.code import local_reference
 from invariant_dask.runtime.graph import Work, spec_of
 from invariant_dask.runtime.handle import Handle, Outcome, Report
 from invariant_dask.runtime.known import Known
-from invariant_dask.runtime.produce import Jobs, produce
+from invariant_dask.runtime.produce import produce
+from invariant_dask.runtime.spec import Jobs
 from invariant_dask.store.base import Store
 
 logger = logging.getLogger("invariant_dask.runtime")

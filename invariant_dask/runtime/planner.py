@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from invariant_dask.core.digest import ArtifactHash
 from invariant_dask.errors import InternalError
 from invariant_dask.plan import coherence
 from invariant_dask.plan.decide import ResolvedBatch, decide
-from invariant_dask.plan.explain import explain
-from invariant_dask.plan.plan import Decision, Plan
+from invariant_dask.plan.explain import WINDOW, explain
+from invariant_dask.plan.plan import Decision, Plan, Reason
 from invariant_dask.plan.program import Program
 from invariant_dask.runtime.known import Known
 from invariant_dask.store.base import Store
@@ -51,6 +52,41 @@ def make_plan(
         if not wrong:
             return plan, distrusted
         distrusted |= wrong
+
+
+def make_open_plan(program: Program, store: Store, forced: Collection[int] = ()) -> Plan:
+    """Return a plan for what is certain of a program whose open switches take a run to decide.
+
+    Parameters
+    ----------
+    program
+        The compiled graph, with open switches.
+    store
+        Where to look.
+    forced
+        Steps to run whatever is stored.
+    """
+    stage = program.selectors(forced)
+    sure = [
+        program.steps[program.index[output]].node
+        for output in program.outputs
+        if output in program.index
+    ]
+    outputs = tuple(dict.fromkeys([*stage.outputs, *sure]))
+    plan, _ = make_plan(replace(stage, outputs=outputs), store, forced=forced)
+    for index, decision in enumerate(plan.decisions):
+        if decision is Decision.PRUNED:
+            plan.reasons[index] = Reason.UNDECIDED
+    undecided = {
+        switch.name: tuple(program.steps[index].node for index in switch.inputs)
+        for switch in program.open
+    }
+    switches = tuple(undecided)
+    for output in program.outputs:
+        if output not in program.index and output not in undecided:
+            undecided[output] = switches
+    plan.undecided = undecided
+    return plan
 
 
 def _ask(
@@ -104,7 +140,7 @@ def claim_resolved(plan: Plan, store: Store, writer: str) -> None:
 def add_causes(plan: Plan, store: Store) -> Plan:
     """Explain what runs, from the store's records."""
     if not plan.causes:
-        plan.causes = explain(plan, lambda op: store.recent(op, 50), store.why)
+        plan.causes = explain(plan, lambda op: store.recent(op, WINDOW), store.why)
     return plan
 
 

@@ -1,47 +1,45 @@
 """Make the artifact of one node: resolve, look up, and only then run the op and publish.
 
-The same under every scheduler, in a Dask task or without one. A spec carries encoded parameters and
-references, so that a Dask scheduler can unpickle it without the user's modules.
+The same under every scheduler, in a Dask task or without one.
 """
 
 from __future__ import annotations
 
 import logging
-import pickle
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from invariant_dask.core import manifest as manifests
-from invariant_dask.core.decode import decode
 from invariant_dask.core.digest import ArtifactHash, PlannedDigest, ResolvedDigest
 from invariant_dask.core.encode import encode
-from invariant_dask.core.files import FileContent
 from invariant_dask.errors import (
     ArtifactLostError,
     ExpressionError,
     NotCacheableError,
-    OpFailedError,
     StoreUnavailableError,
 )
-from invariant_dask.ops import claims
-from invariant_dask.ops.surroundings import FixedSurroundings
-from invariant_dask.plan.payload import secret_texts, settled, value_of_payload
-from invariant_dask.plan.program import BoundOp, Part, assemble_manifest
-from invariant_dask.runtime.code import CodeRef, function_of
-from invariant_dask.runtime.failures import op_failed, op_returned
+from invariant_dask.plan.program import assemble_manifest
+from invariant_dask.runtime.arguments import (
+    result_misfit,
+    secrets_in,
+    settle_parts,
+)
+from invariant_dask.runtime.attempts import attempt
+from invariant_dask.runtime.code import code_of
+from invariant_dask.runtime.failures import (
+    op_failed,
+    op_returned,
+    result_misfits,
+)
 from invariant_dask.runtime.flight import Flights
 from invariant_dask.runtime.handle import Handle, Outcome
+from invariant_dask.runtime.spec import Job, Spec, bind_types
 from invariant_dask.store.about import About
 from invariant_dask.store.base import Store
-from invariant_dask.store.file_hashes import FileHasher
-from invariant_dask.store.files import open_file
-from invariant_dask.store.opening import StoreRef
 from invariant_dask.store.record import Found, PlannedEntry
 
 logger = logging.getLogger("invariant_dask.runtime")
@@ -50,114 +48,6 @@ _TRAVELLING = 16
 _ATTEMPTS = 3
 
 _flights = Flights()
-_hasher = FileHasher(None)
-
-
-class RunInfo(NamedTuple):
-    """What all nodes of one submission share."""
-
-    store: StoreRef
-    run: str
-    """Id of the run; empty under plain Dask."""
-    writer: str = ""
-    types: tuple[str, ...] = ()
-    """Classes of installed packages whose values tasks may meet; see `claims.references`."""
-
-
-@lru_cache(maxsize=64)
-def bind_types(references: tuple[str, ...]) -> None:
-    """Register classes of installed packages, as far as they are installed here."""
-    for reference in references:
-        # Only whoever meets a value of a class that is not here needs it, and is told then.
-        with suppress(ImportError):
-            claims.bind_references([reference])
-
-
-class Job:
-    """What the nodes of one op have in common in one submission.
-
-    It travels with each of their tasks, so it is pickled once, and unpickled once by each process.
-    """
-
-    __slots__ = ("_pickled", "code", "info", "reports", "store_first")
-
-    def __init__(
-        self, code: CodeRef, info: RunInfo, *, store_first: bool = False, reports: bool = False
-    ) -> None:
-        self.code = code
-        self.info = info
-        self.store_first = store_first
-        """Whether tasks ask by planned digest before they touch their inputs."""
-        self.reports = reports
-        """Whether outcomes are announced to the client of a cluster."""
-        self._pickled = b""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        if not self._pickled:
-            fields = self.code, self.info, self.store_first, self.reports
-            self._pickled = pickle.dumps(fields)
-        return _job, (self._pickled,)
-
-
-@lru_cache(maxsize=256)
-def _job(pickled: bytes) -> Job:
-    # Part of a task, which came through Dask like all tasks.
-    code, info, store_first, reports = pickle.loads(pickled)  # noqa: S301
-    return Job(code, info, store_first=store_first, reports=reports)
-
-
-class Jobs:
-    """The job of each op of a program, made when it is first asked for.
-
-    Parameters
-    ----------
-    refer
-        Says where tasks find an op.
-    info
-        What all nodes share.
-    store_first, reports
-        As for `Job`.
-    """
-
-    def __init__(
-        self,
-        refer: Callable[[BoundOp], CodeRef],
-        info: RunInfo,
-        *,
-        store_first: bool = False,
-        reports: bool = False,
-    ) -> None:
-        self._refer = refer
-        self._make = partial(Job, info=info, store_first=store_first, reports=reports)
-        self._jobs: dict[int, Job] = {}
-
-    def of(self, bound: BoundOp) -> Job:
-        """Return the job of an op."""
-        job = self._jobs.get(id(bound))  # the program holds it, so the id stays taken
-        if job is None:
-            job = self._jobs[id(bound)] = self._make(self._refer(bound))
-        return job
-
-
-class Spec(NamedTuple):
-    """Everything it takes to produce one node, but for its inputs."""
-
-    job: Job
-    node: str
-    planned: PlannedDigest
-    parts: tuple[Part, ...]
-    arity: int
-    """How many of the handles that a task gets are inputs; the rest only had to be done."""
-    private: bytes
-    retries: int
-    forced: bool
-    derives: bool = False
-    """Whether parameters take values of inputs before they can be named."""
-
-    @property
-    def asks(self) -> bool:
-        """Whether a stored artifact will do."""
-        return not (self.private or self.forced)
 
 
 Inputs = Sequence[Handle]
@@ -224,16 +114,11 @@ def produce(
 
 def _derived(spec: Spec, inputs: Inputs) -> Spec:
     """Return the spec with items and expressions evaluated."""
-    inputs = [handle.loaded() for handle in inputs]
-    parts: list[Part] = []
-    for name, key, payload in spec.parts:
-        try:
-            with FixedSurroundings():
-                parts.append((name, key, settled(payload, lambda i: inputs[i].value())))
-        except (ExpressionError, NotCacheableError) as error:
-            told = ExpressionError(f"parameter {name}: {error}")
-            raise op_failed(spec.node, spec.job.code.name, spec.planned, told) from None
-    return spec._replace(parts=tuple(parts), derives=False)
+    try:
+        parts = settle_parts(spec.parts, inputs)
+    except ExpressionError as error:
+        raise op_failed(spec.node, spec.job.code.name, spec.planned, error) from None
+    return spec._replace(parts=parts, derives=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,13 +228,17 @@ def _make(
     resolved: ResolvedDigest,
     worker: str,
 ) -> Handle:
-    function = function_of(spec.job.code, recent=not spec.job.info.run)
+    code = code_of(spec.job.code, recent=not spec.job.info.run)
     loaded = [handle.loaded() for handle in inputs]
-    result, nanoseconds, attempts = _attempt(spec, function, loaded, store)
+    result, nanoseconds, attempts = attempt(spec, code, loaded, store)
     try:
         encoded = encode(result) if spec.private else store.encode(result)
     except NotCacheableError as error:
-        raise op_returned(spec.node, spec.job.code.name, spec.planned, error) from None
+        secrets = secrets_in(spec.parts)
+        raise op_returned(spec.node, spec.job.code.name, spec.planned, error, secrets) from None
+    wrong = result_misfit(code.contract, spec.parts, result)
+    if wrong is not None:
+        raise result_misfits(spec.node, spec.job.code.name, spec.planned, wrong)
     kind = type(result).__name__.removeprefix("Sealed").lower()
     del result  # what the op still holds must not keep a second copy alive here
     record = None
@@ -373,51 +262,3 @@ def _make(
         Outcome("ran", nanoseconds, worker, attempts), spec.job.info.store, record,
         encoded.storage, dict(encoded.blobs) if encoded.blobs else {}, vouched=vouched,
     )  # fmt: skip
-
-
-def _attempt(
-    spec: Spec, function: Callable[..., Any], inputs: list[Handle], store: Store
-) -> tuple[Any, int, int]:
-    """Run the op, again if asked to; every attempt gets values of its own."""
-    failed: OpFailedError | None = None
-    for attempt in range(1, spec.retries + 2):
-        arguments = _arguments(spec, inputs, store)
-        start = time.perf_counter_ns()
-        try:
-            with FixedSurroundings(spec.job.code.context):
-                result = function(**arguments)
-        except BaseException as error:
-            # SystemExit too: it would take the worker down, and its neighbours with it. Only the
-            # user's own Ctrl-C passes.
-            if isinstance(error, KeyboardInterrupt) and in_main_thread():
-                raise
-            secrets = set().union(*(secret_texts(payload) for _, _, payload in spec.parts))
-            failed = op_failed(spec.node, spec.job.code.name, spec.planned, error, secrets)
-            logger.warning("node %r: attempt %d failed: %s", spec.node, attempt, failed.cause_text)
-        else:
-            return result, time.perf_counter_ns() - start, attempt
-    assert failed is not None
-    try:
-        # Outside of the handler: a context that cannot be pickled must not come along.
-        raise failed from failed.__cause__
-    finally:
-        del failed  # its traceback holds this frame, and all that the op was given
-
-
-def _arguments(spec: Spec, inputs: list[Handle], store: Store) -> dict[str, Any]:
-    def file(content: FileContent) -> Any:
-        return open_file(content, _hasher, store.read_blob)
-
-    arguments: dict[str, Any] = {}
-    for name, _, payload in spec.parts:
-        if type(payload) is bytes:
-            arguments[name] = decode(payload, open_file=file)
-        elif type(payload) is int:
-            arguments[name] = inputs[payload].value()
-        else:
-            arguments[name] = value_of_payload(payload, lambda i: inputs[i].value(), file)
-    return arguments
-
-
-def in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()

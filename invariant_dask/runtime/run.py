@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from invariant_dask.plan.plan import Decision, Plan
+from invariant_dask.plan.plan import Decision, Plan, PlannedNode
 from invariant_dask.plan.program import Program
 from invariant_dask.runtime.handle import Outcome
 from invariant_dask.store.backend import Missed
@@ -25,6 +25,8 @@ class Run:
     plans: list[Plan] = field(default_factory=list)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     """What happened to the nodes that got a task, by planned digest in hex."""
+    earlier: list[Plan] = field(default_factory=list)
+    """The plans of what had to be known before all switches were decided."""
 
     missed: list[Missed] = field(default_factory=list)
     """What tiers of a chain do not have, though it was published in this run or before it."""
@@ -34,8 +36,22 @@ class Run:
         """The plan that was followed; the first one, if it had to be made anew."""
         return self.plans[0]
 
+    def end_stage(self) -> None:
+        """Make room for the next stage of the run: a switch is decided now."""
+        self.earlier.append(self.plan)
+        self.values, self.plans = {}, []
+
+    def planned(self) -> list[PlannedNode]:
+        """Return what was planned to run, with the reasons, in all stages of the run."""
+        nodes: dict[str, PlannedNode] = {}
+        for plan in (*self.earlier, self.plan):
+            for node in plan.nodes():
+                if node.decision is Decision.RUN:
+                    nodes.setdefault(node.node, node)
+        return list(nodes.values())
+
     def ran(self) -> list[str]:
-        """Return the ids of the nodes whose op was called."""
+        """Return the ids of the nodes whose op was called, those that shared a call included."""
         return self._with("ran")
 
     def _with(self, kind: str) -> list[str]:
@@ -44,13 +60,21 @@ class Run:
         return [n for n, i in self.program.index.items() if steps[i].planned.hex() in hits]
 
     def counts(self) -> dict[str, int]:
-        """Return how many nodes `ran`, were `reused` and were `pruned`."""
-        planned = self.plan.counts()
-        ran = len(self.ran())
-        pruned = planned[Decision.PRUNED]
-        total = len(self.program.index)
-        return {"ran": ran, "reused": total - ran - pruned, "pruned": pruned}
+        """Return how many nodes `ran`, `shared` the work of one, were `reused` and `pruned`."""
+        names = set(self.ran())
+        index = self.program.index
+        ran = len({index[name] for name in names})
+        pruned = sum(
+            planned.decision is Decision.PRUNED and planned.node not in names
+            for planned in self.plan.nodes()
+        )
+        reused = len(index) - len(names) - pruned
+        return {"ran": ran, "shared": len(names) - ran, "reused": reused, "pruned": pruned}
+
+    def summary(self) -> str:
+        """Return one line: how much ran, was shared, was reused, was not looked at."""
+        counts = self.counts().items()
+        return ", ".join(f"{count} {what}" for what, count in counts if count or what != "shared")
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{count} {what}" for what, count in self.counts().items())
-        return f"<Run {self.id[:8]}: {counts} in {self.seconds:.2f} s>"
+        return f"<Run {self.id[:8]}: {self.summary()} in {self.seconds:.2f} s>"

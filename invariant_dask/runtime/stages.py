@@ -17,9 +17,9 @@ from invariant_dask.plan.compile import Decisions
 from invariant_dask.plan.program import Program
 from invariant_dask.runtime.driver import Driver, Progress, sealed_value
 from invariant_dask.runtime.handle import Handle
-from invariant_dask.runtime.produce import RunInfo
 from invariant_dask.runtime.run import Run
 from invariant_dask.runtime.schedulers import Scheduler
+from invariant_dask.runtime.spec import RunInfo
 from invariant_dask.store.base import Store
 
 
@@ -62,8 +62,8 @@ class Stages:
             run.program = program.selectors(forced_steps(program, self.rerun))
             self.drive(run, sealed_value)
             decisions |= program.decide(run.values)
+            run.end_stage()
             run.program = grow(decisions)
-            run.values, run.plans = {}, []
         check_known(run.program, self.rerun)
         self.drive(run, self.read)
 

@@ -15,7 +15,8 @@ from invariant_dask.core.digest import PlannedDigest
 from invariant_dask.core.sealed import SealedDict
 from invariant_dask.errors import ArtifactLostError
 from invariant_dask.runtime.handle import Handle, Outcome, Recipe
-from invariant_dask.runtime.produce import RunInfo, Spec, bind_types, produce
+from invariant_dask.runtime.produce import produce
+from invariant_dask.runtime.spec import RunInfo, Spec, bind_types
 from invariant_dask.store.backend import Missed
 from invariant_dask.store.base import Store
 from invariant_dask.store.opening import StoreRef

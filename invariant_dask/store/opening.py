@@ -125,6 +125,12 @@ def open_store(
     if isinstance(where, Path):
         return _disk(where, namespace, terms)
     given: object = where
+    if any(cls.__module__.partition(".")[0] == "invariant" for cls in type(where).__mro__):
+        msg = (
+            f"{type(where).__name__} is a store of the package invariant, whose entries have other "
+            "identities; pass a store of invariant_dask, or a path for a new one"
+        )
+        raise SpecError(msg)
     text = os.fspath(given) if isinstance(given, (str, os.PathLike)) else ""
     if not text:
         msg = f"not one place of a store: {where!r}; there are {_KNOWN}"

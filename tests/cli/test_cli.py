@@ -128,7 +128,7 @@ def test_failing_node_is_exit_code_1_with_its_traceback(folder) -> None:
     [
         (["run", "../nowhere.py:g"], "there is no file"),
         (["run", "../paint.py:h"], "has no 'h'; it has 'g', 'changed', 'plain'"),
-        (["run", "../paint.py:number"], "is a int, not a graph"),
+        (["run", "../paint.py:number"], "is of type int, not a graph"),
         (["run", "../paint.py:cyclic"], "a -> a"),
         (["run", "../paint.py:g", "--output", "oot"], "did you mean 'out'"),
         (["run", "../paint.py:g", "--rerun", "oot"], "rerun names 'oot'"),

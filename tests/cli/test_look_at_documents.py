@@ -130,6 +130,28 @@ def test_dump_writes_the_graph_of_a_python_file_to_a_file() -> None:
     assert cli("run", "made.json").stdout == "3\n"
 
 
+def test_dump_says_what_the_original_format_has_not() -> None:
+    Path("own.py").write_text(
+        "from invariant_dask import Graph\ng = Graph()\n"
+        "size = g.add('size', 'stdlib:make_dict', width=3)\n"
+        "g.add('w', 'stdlib:identity', value=[size['width']], cache='volatile')\n"
+    )
+    told = cli("dump", "own.py:g").stderr
+    assert told.startswith("invariant-core cannot read all of it: ")
+    assert 'cache "volatile", items of artifacts ($ref with a list)' in told
+    assert cli("dump", "plain.json").stderr == ""
+
+
+def test_unknown_op_is_told_with_the_option_that_cures_it() -> None:
+    text = PLAIN.replace("stdlib:identity", "shop:price")
+    for command, code in (("run", 2), ("validate", 1)):
+        assert "--import FILE.py" in cli(command, "-", code=code, stdin=text).stderr
+
+
+def test_plan_says_what_it_writes() -> None:
+    assert "Write the plan as JSON to a file" in " ".join(cli("plan", "--help").stdout.split())
+
+
 def test_dump_says_which_value_has_no_form() -> None:
     Path("own.py").write_text(
         "from invariant_dask import Graph\nimport numpy as np\n"

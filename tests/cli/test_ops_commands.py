@@ -191,3 +191,10 @@ def test_schema_of_an_op_holds_the_definitions_it_refers_to() -> None:
 def test_schema_of_an_op_without_hints_allows_all() -> None:
     op = OpRegistry().register("test:any", lambda x: x, version="1")
     assert input_schema(op)["properties"] == {"x": {}}
+
+
+def test_show_tells_which_hints_cannot_be_checked() -> None:
+    output = cli("ops", "show", "climine:scaled", "--import", "mine.py").output
+    assert "not checked: ghost, as its hint 'Ghost | None' cannot be evaluated here" in output
+    told = json.loads(cli("ops", "show", "climine:scaled", "--json", "--import", "mine.py").output)
+    assert told["unchecked"] == {"ghost": "Ghost | None"}

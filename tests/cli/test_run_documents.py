@@ -268,8 +268,8 @@ def test_pretty_indents() -> None:
 
 def test_one_icacheable_goes_to_a_file_as_its_own_file_format(folder) -> None:
     name = document("note.json", n=Node("clitest:note", {"text": "hi"}))
-    cli("run", name, "-o", "made/note.txt")
-    assert Path("made/note.txt").read_bytes() == b"hi"
+    cli("run", name, "-o", "note.txt")
+    assert Path("note.txt").read_bytes() == b"hi"
     cli("run", name, "-o", "note.out", "--output-format", "json")
     assert "$icacheable" in json.loads(Path("note.out").read_text())
     assert cli("run", name).stdout_bytes == b"hi"
@@ -353,12 +353,16 @@ def test_plan_shows_a_document_as_a_table_or_as_json() -> None:
         (["run", "sum.yaml", "--pick", "smu"], "did you mean 'sum'"),
         (["run", "sum.yaml", "--param", "x"], "--param takes NAME=VALUE, not 'x'"),
         (["run", "sum.yaml", "--param", "x=NaN"], "--param x: NaN is no number"),
-        (["run", "sum.yaml", "--context", "absent"], "there is no file 'absent'"),
+        (
+            ["run", "sum.yaml", "--context", "absent"],
+            "there is no file 'absent'; --context takes a JSON or YAML file",
+        ),
         (["run", "-", "--context", "-"], "cannot both come from standard input"),
         (["run", "own.py:g", "--input-format", "json"], "--input-format is for documents"),
         (["run", "sum.yaml", "--input-format", "json"], "sum.yaml:2:1: not valid JSON"),
         (["run", "data:text/plain,hello"], "not a data URI of a graph"),
         (["run", "sum.yaml", "-o", "."], "is a folder"),
+        (["run", "sum.yaml", "-o", "made/out.json"], "there is no folder 'made'"),
         (["run", "sum.yaml", "--pretty", "--output-format", "binary"], "--pretty is for JSON"),
         (["run", "sum.yaml", "--import", "absent.py"], "--import: there is no file"),
         (["run", "sum.yaml", "--import", "no_such_module"], "ModuleNotFoundError"),

@@ -43,6 +43,15 @@ def test_links_the_dashboard(first: str) -> None:
     assert "dashboard: http://127.0.0.1:" in first
 
 
+def test_says_at_the_start_how_much_there_is_to_do_and_then_what_was_done(first: str) -> None:
+    told = [
+        line for line in first.splitlines() if line.startswith(("three runs", "cold: ", "warm: "))
+    ]
+    assert told[0].endswith("has 149 to run, 0 reused, 0 pruned")
+    assert told[1].startswith("cold: 149 ran, 0 reused, 0 pruned in ")
+    assert told[2].startswith("warm: 0 ran, 3 reused, 146 pruned in ")
+
+
 def test_tables_the_three_runs(first: str) -> None:
     assert row(first, "cold")[1:4] == ["149", "0", "0"]
     assert row(first, "warm")[1:4] == ["0", "3", "146"]

@@ -94,8 +94,9 @@ def test_three_runs_compute_reuse_and_recompute_what_depends_on_the_change(
 ) -> None:
     cold, warm, changed = demo.cold(client), demo.warm(client), demo.changed(client)
     total = len(demo.build(cold.strength))
-    assert cold.counts == {"ran": total, "reused": 0, "pruned": 0}
-    assert warm.counts == {"ran": 0, "reused": len(OUTPUTS), "pruned": total - len(OUTPUTS)}
+    assert cold.counts == {"ran": total, "shared": 0, "reused": 0, "pruned": 0}
+    left = total - len(OUTPUTS)
+    assert warm.counts == {"ran": 0, "shared": 0, "reused": len(OUTPUTS), "pruned": left}
     assert Counter(node.rpartition("/")[2] for node in changed.run.ran()) == {
         "tone": 3, "sharpen": 3, "thumbnail": 3, "card": 3, "page": 1, "png": 1,
     }  # fmt: skip

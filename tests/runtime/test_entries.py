@@ -74,7 +74,7 @@ def test_entry_under_the_processes_scheduler(tmp_path, calls) -> None:
     assert compile(arithmetic(), store=store).compute(**options) == EXPECTED
     assert sorted(calls.names) == OPS
     run = compile(arithmetic(5), store=store).run(**options)
-    assert run.counts() == {"ran": 5, "reused": 0, "pruned": 0}
+    assert run.counts() == {"ran": 4, "shared": 1, "reused": 0, "pruned": 0}
 
 
 def test_client_compute_and_persist_keep_our_keys(client, tmp_path, calls) -> None:

@@ -13,6 +13,7 @@ from invariant_dask.errors import (
     GraphError,
     NotCacheableError,
     OpFailedError,
+    OpResultError,
     OutputsError,
     SwitchError,
 )
@@ -465,3 +466,36 @@ def test_secret_that_an_inline_op_hands_on_is_in_no_manifest(registry) -> None:
     assert compiled.compute(scheduler="sync") == 7
     digest = bytes.fromhex(compiled.digests["out"])
     assert b"hunter2" not in store.lookup([digest])[digest].record.manifest
+
+
+@pytest.mark.parametrize("value", [3.25, {"hunter2": {1}}, ["hunter2", 3.25]])
+def test_secret_without_a_form_is_not_told(registry, value) -> None:
+    g = {"out": Node("stdlib:identity", {"value": ref("token")})}
+    context = {"token": Secret(value)}
+    with pytest.raises(NotCacheableError, match=r"context 'token'.*secret") as caught:
+        compile(g, ["out"], context, store=MemoryStore(), registry=registry)
+    told = _told(caught.value)
+    assert "hunter2" not in told
+    assert "3.25" not in told
+
+
+def test_secret_in_a_result_that_cannot_be_an_artifact_is_not_told(run, registry) -> None:
+    registry.register("t:bad", lambda x: {x: {1}}, version="1", on_drift="ignore")
+    context = {"token": Secret("hunter2")}  # not below: a traceback shows the line
+    with pytest.raises(OpResultError, match="<secret>") as caught:
+        run({"out": Node("t:bad", {"x": ref("token")})}, ["out"], context)
+    assert "hunter2" not in _told(caught.value)
+
+
+@pytest.mark.parametrize("text", ["Bearer ${token}", "${'Bearer ' + token}"])
+def test_secret_within_a_text_is_not_told_when_the_op_tells_only_the_secret(
+    run, registry, caplog, text
+) -> None:
+    def fail(x):
+        raise ValueError(x.removeprefix("Bearer "))
+
+    registry.register("t:fail", fail, version="1", on_drift="ignore")
+    context = {"token": Secret("hunter2")}
+    with pytest.raises(OpFailedError, match="<secret>") as caught:
+        run({"out": Node("t:fail", {"x": text}, retries=1)}, ["out"], context)
+    assert "hunter2" not in _told(caught.value) + caplog.text

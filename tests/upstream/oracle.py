@@ -55,15 +55,8 @@ class Theirs:
 
     def __init__(self):
         self.counted = Counted()
-        # Their registry is one object for the whole process.
-        registry = invariant.OpRegistry()
-        registry.clear()
-        registry.auto_discover()
         self._table = _Table(
-            {
-                name: self.counted.wrap(name, binding.op)
-                for name, binding in registry._bindings.items()
-            }
+            {name: self.counted.wrap(name, function) for name, function in _theirs().items()}
         )
         self.executor = invariant.Executor(self._table, TheirStore(cache="unbounded"))
 
@@ -72,6 +65,16 @@ class Theirs:
 
     def run(self, graph, outputs, context=None):
         return self.executor.execute(graph, outputs, context)
+
+
+@functools.cache
+def _theirs():
+    """Return every op of theirs by name."""
+    # Their registry is one object for the whole process.
+    registry = invariant.OpRegistry()
+    registry.clear()
+    registry.auto_discover()
+    return {name: binding.op for name, binding in registry._bindings.items()}
 
 
 class _Table:
@@ -195,13 +198,16 @@ def compare(graph, outputs, context=None, *, ops=None, schedulers=LOCAL, once=Tr
     return both
 
 
-def compare_on_cluster(graph, outputs, context, client, folder):
-    """Run a graph through upstream's executor and on a cluster, twice."""
-    expected = Theirs().run(graph, outputs, context)
+def compare_on_cluster(graph, outputs, context, client, folder, *, ops=None):
+    """Run a graph through upstream's executor and on a cluster, twice; return the second run."""
+    theirs, registry = Theirs(), OpRegistry()
+    for name, function in (ops or {}).items():
+        theirs.add_op(name, function)
+        registry.register(name, function, version="1")
+    expected = theirs.run(graph, outputs, context)
     store = inv.DiskStore(folder)
-    assert_same(
-        inv.compile(graph, outputs, context, store=store).run(scheduler=client).values, expected
-    )
-    again = inv.compile(graph, outputs, context, store=store).run(scheduler=client)
-    assert_same(again.values, expected)
-    return again
+    for _ in range(2):
+        compiled = inv.compile(graph, outputs, context, store=store, registry=registry)
+        run = compiled.run(scheduler=client)
+        assert_same(run.values, expected)
+    return run

@@ -7,11 +7,16 @@ is left out, and stated in `test_differences`.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import reduce
+from operator import getitem
 
 from hypothesis import strategies as st
 from invariant import Node, SubGraphNode, SwitchNode, cel, ref
+
+import invariant_dask as inv
 
 KINDS = ("int", "decimal", "text", "list", "dict")
 LIMIT = 10**9
@@ -52,8 +57,8 @@ class Term:
 class Writer:
     """Draws vertices into a scope."""
 
-    def __init__(self, draw, depth=0):
-        self.draw, self.depth = draw, depth
+    def __init__(self, draw, ephemeral, depth=0):
+        self.draw, self.ephemeral, self.depth = draw, ephemeral, depth
         self.scope = Scope()
 
     def pick(self, *options):
@@ -70,14 +75,12 @@ class Writer:
     def number(self, depth=2):
         """An expression that is an int."""
         names = self.scope.names("int")
-        how = self.pick("name", "name", "+", "-", "*", "min", "max", "/", "%", "?", "size", "of")
+        how = self.pick(*"+-*/%?", "name", "name", "min", "max", "size", "of", "[]", "map")
         if how == "size" and (texts := self.scope.names("text") + self.scope.names("list")):
             name = self.pick(*texts)
             return Term(f"size({name})", "int", 1000, (name,))
         if how == "of" and (dicts := self.scope.names("dict")):
-            name = self.pick(*dicts)
-            field = self.pick(f"{name}.n", f"{name}['n']", f"{name}.inner.n")
-            return Term(field, "int", 1000, (name,))
+            return self.item(dicts)
         if depth == 0 or how in {"name", "size", "of"}:
             if names and self.flip():
                 name = self.pick(*names)
@@ -95,10 +98,22 @@ class Writer:
             return Term(made, "int", max(a.size, b.size), deps + test.deps)
         if how in {"min", "max"}:
             return Term(f"{how}({a.made}, {b.made})", "int", max(a.size, b.size), deps)
+        if how == "[]":
+            at = self.some(0, 1)
+            return Term(f"[{a.made}, {b.made}][{at}]", "int", max(a.size, b.size), deps)
+        if how == "map":
+            made = f"[1, {a.made}].map(i, i - {b.made})[1]"
+            return Term(made, "int", a.size + b.size, deps)
         size = a.size * b.size if how == "*" else a.size + b.size
         if size > LIMIT:
             return a
         return Term(f"({a.made} {how} {b.made})", "int", size, deps)
+
+    def item(self, dicts):
+        """A part of a dictionary, and nothing else: what our items are written as there."""
+        name = self.pick(*dicts)
+        part = self.pick(f"{name}.n", f"{name}['n']", f"{name}.inner.n")
+        return Term(part, "int", 1000, (name,))
 
     def decimal(self, depth=2):
         """An expression that is a Decimal; ints come in as such."""
@@ -152,6 +167,10 @@ class Writer:
         a, b = self.number(depth), self.number(depth)
         made = f"({a.made} {self.pick('<', '<=', '>', '>=', '==', '!=')} {b.made})"
         deps = a.deps + b.deps
+        if (dicts := self.scope.names("dict")) and self.some(0, 3) == 0:
+            name = self.pick(*dicts)
+            made = self.pick(f"has({name}.p)", f"('q' in {name})", f"({a.made} in [1, 2, 3])")
+            deps += (name,)
         if depth and self.flip():
             other = self.test(depth - 1)
             made, deps = f"({made} {self.pick('&&', '||')} !{other.made})", deps + other.deps
@@ -164,6 +183,12 @@ class Writer:
             return self.decimal()
         if kind == "text":
             return self.text()
+        if self.flip():
+            a, b = self.number(1), self.number(1)
+            if kind == "list":
+                return Term(f"[{a.made}, [{b.made}]]", kind, 0, a.deps + b.deps)
+            made = f"{{'n': {a.made}, 'inner': {{'n': {b.made}}}}}"
+            return Term(made, kind, 0, a.deps + b.deps) if max(a.size, b.size) <= 1000 else None
         names = self.scope.names(kind)
         if not names:
             return None
@@ -174,11 +199,14 @@ class Writer:
 
     def parameter(self, kind):
         """A literal, a reference or an expression of a kind."""
-        how = self.pick("literal", "ref", "ref", "cel", "${}")
+        how = self.pick("literal", "ref", "ref", "cel", "${}", "item")
         names = self.scope.names(kind)
         if how == "ref" and names:
             name = self.pick(*names)
             return Term(ref(name), kind, self.scope.sizes[name], (name,))
+        if how == "item" and kind == "int" and (dicts := self.scope.names("dict")):
+            found = self.item(dicts)
+            return Term(cel(found.made), "int", found.size, found.deps)
         found = self.expression(kind) if how in {"cel", "${}"} else None
         if found is None or (how == "${}" and "}" in found.made):
             return self.literal(kind)
@@ -199,7 +227,8 @@ class Writer:
         if kind == "text":
             return Term(self.pick(*TEXTS), "text")
         if kind == "list":
-            return Term([self.some(0, 3), self.pick(*TEXTS), [None]], "list")
+            items = [self.some(0, 3), self.pick(*TEXTS), self.pick([None], (7, ("x",)))]
+            return Term(tuple(items) if self.flip() else items, "list")
         return Term({"n": self.some(0, 9), "inner": {"n": self.some(0, 9)}}, "dict")
 
     # --- vertices ---
@@ -207,7 +236,7 @@ class Writer:
     def node(self):
         """Return the vertex, its kind and the size of its value."""
         op = self.pick("add", "add", "multiply", "identity", "make_list", "make_dict")
-        cache = self.some(0, 9) > 0
+        cache = not self.ephemeral or self.some(0, 9) > 0
         if op in {"add", "multiply"}:
             kind = self.pick("int", "int", "decimal")
             a, b = self.parameter(kind), self.parameter(kind)
@@ -245,7 +274,7 @@ class Writer:
 
     def subgraph(self):
         params = {f"p{i}": self.parameter(self.pick(*KINDS)) for i in range(self.some(0, 3))}
-        inner = Writer(self.draw, self.depth + 1)
+        inner = Writer(self.draw, self.ephemeral, self.depth + 1)
         for name, term in params.items():
             inner.scope.add(name, term.kind, term.size)
         inner.fill(self.some(1, 4))
@@ -287,9 +316,9 @@ class Writer:
 
 
 @st.composite
-def graphs(draw):
-    """Draw a graph, outputs and a context."""
-    writer = Writer(draw)
+def graphs(draw, ephemeral=True):
+    """Draw a graph, outputs and a context; with nodes that are never stored, or without."""
+    writer = Writer(draw, ephemeral)
     context = {}
     for name in ("c", "d"):
         if writer.flip():
@@ -300,3 +329,42 @@ def graphs(draw):
     names = list(writer.scope.graph)
     outputs = draw(st.lists(st.sampled_from(names), min_size=1, max_size=4, unique=True))
     return writer.scope.graph, outputs, context
+
+
+# --- the same graphs in our own words ---
+
+_ITEM = re.compile(r"(\w+)(?:\.(\w+))?(?:\.(\w+)|\['(\w+)'\])")
+
+
+def in_our_words(graph):
+    """Return a graph of our objects, with items and tuples where upstream has none.
+
+    An expression that is no more than `x.n` becomes an item, and the list of items that an op is
+    given becomes a tuple, whose markers upstream would not see.
+    """
+    return {name: _ours(vertex) for name, vertex in graph.items()}
+
+
+def _ours(vertex):
+    if isinstance(vertex, SwitchNode):
+        selector = _our_value(vertex.selector)
+        return inv.SwitchNode(selector, vertex.deps, vertex.cases, vertex.default)
+    params = {name: _our_value(value) for name, value in vertex.params.items()}
+    if isinstance(vertex, SubGraphNode):
+        return inv.SubGraphNode(params, vertex.deps, in_our_words(vertex.graph), vertex.output)
+    if vertex.op_name == "stdlib:make_list":
+        params["items"] = tuple(params["items"])
+    return inv.Node(vertex.op_name, params, vertex.deps, vertex.cache)
+
+
+def _our_value(value):
+    if isinstance(value, ref):
+        return inv.ref(value.dep)
+    if isinstance(value, cel):
+        if item := _ITEM.fullmatch(value.expr):
+            name, *path = filter(None, item.groups())
+            return reduce(getitem, path, inv.ref(name))
+        return inv.cel(value.expr)
+    if isinstance(value, dict):
+        return {key: _our_value(item) for key, item in value.items()}
+    return type(value)(map(_our_value, value)) if isinstance(value, list | tuple) else value
