@@ -14,7 +14,6 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from dask.delayed import Delayed
@@ -44,9 +43,8 @@ from invariant_dask.runtime.spec import RunInfo
 from invariant_dask.runtime.stages import Stages, check_known, checked_names, forced_steps
 from invariant_dask.store.base import Store
 from invariant_dask.store.collecting import keep_budget
-from invariant_dask.store.disk import DiskStore
 from invariant_dask.store.file_hashes import FileHasher
-from invariant_dask.store.opening import open_store
+from invariant_dask.store.opening import Where, open_store
 
 logger = logging.getLogger("invariant_dask")
 
@@ -58,7 +56,7 @@ def compile(  # noqa: A001  the verb of this package
     outputs: Iterable[str | Ref] | None = None,
     context: Mapping[str, object] | None = None,
     *,
-    store: Store | str | os.PathLike[str] | None = None,
+    store: Where | None = None,
     registry: OpTable | ForeignRegistry | None = None,
 ) -> Compiled:
     """Compile a graph into a Dask collection whose keys are manifest digests.
@@ -100,7 +98,8 @@ def compile(  # noqa: A001  the verb of this package
     """
     opened = open_store(store)
     chosen = default_registry() if registry is None else adopt_registry(registry)
-    hasher = FileHasher(Path(opened.url, "files.sqlite") if isinstance(opened, DiskStore) else None)
+    folder = opened.local_folder
+    hasher = FileHasher(folder / "files.sqlite" if folder else None)
     bind = partial(bind_op, chosen)
     with collector.paused():
         program = compile_graph(

@@ -31,6 +31,7 @@ from invariant_dask.runtime.known import Known
 from invariant_dask.runtime.run import Run
 from invariant_dask.runtime.schedulers import HEALTHY, GraphForgottenError, Scheduler
 from invariant_dask.runtime.spec import RunInfo
+from invariant_dask.store.backend import merged
 from invariant_dask.store.base import Store
 from invariant_dask.store.notes import Root
 
@@ -151,6 +152,9 @@ class Driver:
                 self.make_plan()
             else:
                 self.read_outputs()
+        self.run.missed = merged([*scheduler.missed, *self.store.barrier()])
+        for missed in self.run.missed:
+            warnings.warn(f"not all results are where they belong: {missed}", stacklevel=5)
 
     def can_plan(self) -> bool:
         """Plan the rest anew; False, with the old plan, if the store does not answer any more."""

@@ -32,7 +32,7 @@ from invariant_dask.errors import (
 )
 from invariant_dask.store import About, DiskStore, Store
 from invariant_dask.store.collecting import GRACE
-from invariant_dask.store.disk import LAYOUT
+from invariant_dask.store.folder import LAYOUT
 from invariant_dask.store.sizes import HOUR, parse_size
 from invariant_dask.testing import sample_manifest, sample_planned, sample_values
 
