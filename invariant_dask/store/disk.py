@@ -134,7 +134,7 @@ class DiskStore(Store):
         self._index = Index(self._root / "index.sqlite", read_only=not writable)
         self._file = self._file_now() if writable else None
         self._keeper = DiskKeeper(
-            self._root, lambda: self._index, self._group.flush, is_read_only=not writable
+            self._root, self._index, self._group.flush, is_read_only=not writable
         )
         self._own_token = secrets.token_hex(16)
         self._token_shown = 0.0

@@ -56,7 +56,7 @@ class DiskKeeper(Keeper):
     def __init__(
         self,
         root: Path,
-        index: Callable[[], Index],
+        index: Index,
         flush: Callable[[], None],
         *,
         is_read_only: bool = False,
@@ -79,7 +79,7 @@ class DiskKeeper(Keeper):
     # --- entries and blobs ---
 
     def entries(self) -> Iterator[SeenEntry]:
-        index = self._index()
+        index = self._index
         stale = index.select(_STALE)
         if stale and not self.is_read_only:
             index.transact(lambda sql: _forget_references(sql, stale))
@@ -94,7 +94,7 @@ class DiskKeeper(Keeper):
                 yield SeenEntry(digest, size, op, target, created, used, blobs, mark=mark)
 
     def blobs(self) -> Iterator[SeenBlob]:
-        listed = self._index().select("SELECT blob, size, written FROM blobs")
+        listed = self._index.select("SELECT blob, size, written FROM blobs")
         for blob, size, written in listed:
             yield SeenBlob(BlobId(blob), size, written, "listed")
         known = {blob for blob, _, _ in listed}
@@ -113,7 +113,7 @@ class DiskKeeper(Keeper):
                     yield from Path(folder.path).iterdir()
 
     def size(self) -> int | None:
-        return self._index().total_size()
+        return self._index.total_size()
 
     def remove_entries(self, seen: Sequence[SeenEntry]) -> list[SeenEntry]:
         def remove(sql: sqlite3.Connection) -> list[SeenEntry]:
@@ -127,13 +127,13 @@ class DiskKeeper(Keeper):
                     gone.append(entry)
             return gone
 
-        return self._index().transact(remove)
+        return self._index.transact(remove)
 
     def remove_blobs(self, seen: Sequence[SeenBlob]) -> list[SeenBlob]:
         def remove(sql: sqlite3.Connection) -> list[SeenBlob]:
             return [blob for blob in seen if self._take_off(sql, blob) and self._unlink(blob)]
 
-        return self._index().transact(remove)
+        return self._index.transact(remove)
 
     def _take_off(self, sql: sqlite3.Connection, seen: SeenBlob) -> bool:
         if seen.mark == "unlisted":

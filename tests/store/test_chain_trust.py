@@ -286,7 +286,7 @@ def test_options_that_could_be_overlooked_are_refused(tmp_path) -> None:
         open_store([Tier(MemoryStore())], trust=[KEY.public])
     with pytest.raises(TrustError, match="without keys"):
         open_store([tmp_path / "near"], trust=[])
-    with pytest.raises(SpecError, match="it takes url"):
+    with pytest.raises(SpecError, match="trsut"):
         open_store([{"url": str(tmp_path / "near"), "trsut": "signed"}])
 
 
