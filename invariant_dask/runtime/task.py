@@ -65,11 +65,11 @@ def settle(ref: StoreRef, everywhere: bool = False) -> tuple[Missed, ...]:
     store = ref.open()
     with _waiting_lock:
         group = _waiting.pop(store, None)
-    trouble = store.not_persisted()
+    lost = store.missed()
     if group is not None:
         group.__exit__(None, None, None)
-    if trouble:
-        raise StoreUnavailableError(trouble)
+    if lost is not None:
+        raise StoreUnavailableError(f"not persisted: {lost}")
     return store.barrier() if everywhere else ()
 
 

@@ -195,9 +195,9 @@ class Backend(ABC):
         """
         return nullcontext()
 
-    def not_persisted(self) -> str:
-        """Say, once, what was published and could not be kept since this was last asked."""
-        return ""
+    def missed(self) -> Missed | None:
+        """Return, once, what was published and could not be kept since this was last asked."""
+        return None
 
     def keeper(self) -> Keeper | None:
         """Return who looks after the place, or None if nothing there needs it."""

@@ -259,9 +259,6 @@ class ChainStore(Tiers):
         last = self._last_shared()
         return None if last is None else last.tier.store.keeper()
 
-    def not_persisted(self) -> str:
-        return "; ".join(filter(None, (tier.tier.store.not_persisted() for tier in self._tiers)))
-
     def _last_shared(self) -> LiveTier | None:
         for tier in reversed(self._tiers):
             if tier.lasts and tier.takes_writes and not tier.tier.private and tier.is_named:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from invariant_dask.core.digest import BlobId
 from invariant_dask.core.encode import Encoded
 from invariant_dask.errors import StoreUnavailableError
-from invariant_dask.store.backend import Missed, StoreStats
+from invariant_dask.store.backend import Missed, StoreStats, merged
 from invariant_dask.store.base import Store
 from invariant_dask.store.chain_trust import joined_policies
 from invariant_dask.store.record import EntryRow, Record
@@ -34,6 +34,7 @@ class Tiers(Store):
 
     def _set_up(self, tiers: list[LiveTier]) -> None:
         self._tiers = tiers
+        self._lost_late: list[Missed] = []
         self._forgotten = 0
         self._renew_lock()
 
@@ -140,9 +141,18 @@ class Tiers(Store):
         if not kept:
             self._refuse("written")
 
+    def missed(self) -> None:
+        """Note what tiers took and could not keep; other tiers have it, so `barrier` tells it."""
+        for tier in self._tiers:
+            lost = tier.tier.store.missed()
+            if lost is not None:
+                self._lost_late.append(replace(lost, tier=tier.name))
+
     def barrier(self) -> tuple[Missed, ...]:
+        self.missed()
         missed = [tier.behind.barrier() for tier in self._tiers if tier.takes_writes]
-        return tuple(each for each in missed if each is not None)
+        late, self._lost_late = self._lost_late, []
+        return tuple(merged([*late, *(each for each in missed if each is not None)]))
 
     def grouping(self) -> AbstractContextManager[None]:
         return self._grouping()

@@ -31,6 +31,7 @@ from invariant_dask.errors import (
     StoreUnavailableError,
 )
 from invariant_dask.store import objects_names as names
+from invariant_dask.store.backend import Missed
 from invariant_dask.store.base import Store, StoreRef
 from invariant_dask.store.objects_client import AT_ONCE, BUDGET, ObjectClient
 from invariant_dask.store.objects_keeper import ObjectKeeper
@@ -208,10 +209,10 @@ class ObjectStore(Store):
     def grouping(self) -> AbstractContextManager[None]:
         return self._uploads.open()
 
-    def not_persisted(self) -> str:
+    def missed(self) -> Missed | None:
         self._uploads.flush()
         lost, reason = self._uploads.take_losses()
-        return f"{self.place}: not persisted: {lost}: {reason}" if lost else ""
+        return Missed(self.place, lost.total(), tuple(lost), reason) if lost else None
 
     def _read_entries(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
         waiting = self._uploads.entries(digests)

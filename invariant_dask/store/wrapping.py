@@ -111,8 +111,8 @@ class Wrapper(Store):
     def barrier(self) -> tuple[Missed, ...]:
         return self.inner.barrier()
 
-    def not_persisted(self) -> str:
-        return self.inner.not_persisted()
+    def missed(self) -> Missed | None:
+        return self.inner.missed()
 
     def keeper(self) -> Keeper | None:
         return self.inner.keeper()
