@@ -144,7 +144,10 @@ class ObjectBlobs:
     async def _write(self, blob: BlobId, view: memoryview) -> str:
         frame = None
         if self.compression is not None:
-            frame = await asyncio.to_thread(zstd.compress, view)
+            try:
+                frame = await asyncio.to_thread(zstd.compress, view)
+            except RuntimeError:  # the interpreter is about to end: there are no more threads
+                frame = zstd.compress(view)
         name = names.blob_name(blob) if frame is None else names.frame_name(blob)
         await self._client.put_one(name, view if frame is None else frame)
         return name

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -260,19 +260,24 @@ def _objects(url: str, namespace: str, terms: Terms, options: dict[str, Any]) ->
 def _from_text(where: str, namespace: str, terms: Terms, options: dict[str, Any]) -> Store:
     match = _SCHEME.fullmatch(where)
     if match is None:
-        return _disk(where, namespace, terms, **options)
+        return _disk(where, namespace, terms, options.get("compression"))
     scheme, rest = match[1].lower(), match[2]
     if scheme in _OBJECTS and rest.startswith("//"):
         return _objects(where, namespace, terms, options)
     if scheme == "disk" and rest:
-        return _disk(rest, namespace, terms, **options)
+        _refuse_options(where, options.keys() - {"compression"})
+        return _disk(rest, namespace, terms, options.get("compression"))
     if scheme in {"memory", "null"} and not rest:
-        if options:
-            raise SpecError(f"{', '.join(options)}: {where} takes no such option")
+        _refuse_options(where, options.keys())
         # Each is seen by nobody else, which is what a namespace is for.
         return MemoryStore(terms=terms) if scheme == "memory" else NullStore(terms)
     msg = f"no store for {where!r}; there are {_KNOWN} (write ./{where} if that is a folder)"
     raise SpecError(msg)
+
+
+def _refuse_options(where: str, options: Collection[str]) -> None:
+    if options:
+        raise SpecError(f"{', '.join(sorted(options))}: {where} takes no such option")
 
 
 def _open_objects(ref: StoreRef) -> Store:

@@ -163,7 +163,7 @@ class Wrapper(Store):
         return self._call(self.inner._has_blobs, blobs)  # noqa: SLF001
 
     def _why_unread(self, blob: BlobId) -> str:
-        return self._call(self.inner._why_unread, blob)  # noqa: SLF001
+        return self.inner._why_unread(blob)  # noqa: SLF001
 
     def _quarantine_entry(self, digest: bytes, data: bytes) -> None:
         self._call(self.inner._quarantine_entry, digest, data)  # noqa: SLF001

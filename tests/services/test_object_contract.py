@@ -76,6 +76,15 @@ class TestS3(OnServer):
         self.place = s3
 
 
+class TestS3Compressed(Compressed):
+    @pytest.fixture(autouse=True)
+    def on(self, s3: Place) -> None:
+        self.place = s3
+
+    def make_store(self, tmp_path: Path) -> Store:
+        return self.place.open(compression="zstd")
+
+
 class TestS3ByFsspec(TestS3):
     client = "fsspec"
 

@@ -424,6 +424,8 @@ def test_option_is_for_places_and_for_tiers_one_by_one(tmp_path: Path) -> None:
     assert len(list((path / "blobs").glob("*/*.zst"))) == 1
     with pytest.raises(SpecError, match="for each tier"):
         open_store(["memory:", str(path)], compression="zstd")
+    with pytest.raises(SpecError, match=r"endpoint_url: disk://.* takes no such option"):
+        open_store(f"disk://{path}", endpoint_url="x", compression="zstd")
     with pytest.raises(SpecError, match="memory: takes no such option"):
         open_store("memory:", compression="zstd")
     with pytest.raises(SpecError, match="open already"):
