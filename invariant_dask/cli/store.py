@@ -305,7 +305,10 @@ def rm(where: str | None, what: Sequence[str], plain: bool) -> int:
 
 @_command("path", _digest)
 def path(where: str | None, digest: str, plain: bool) -> None:
-    """Print the files of an artifact, or of a blob."""
+    """Print the files of an artifact, or of a blob.
+
+    A file whose name ends in .zst is compressed.
+    """
     from invariant_dask.store import upkeep
 
     opened = _open(where)
@@ -316,6 +319,8 @@ def path(where: str | None, digest: str, plain: bool) -> None:
         if not files:
             inside = "its bytes are in the index" if not shown.record.parts else "none is here"
             raise OutputError(f"{digest} has no file: {inside}")
+    if any(file.endswith(".zst") for file in files):
+        click.echo("what ends in .zst is compressed: zstd -dc FILE gives its bytes", err=True)
     tell("".join(f"{file}\n" for file in files), files, plain)
 
 

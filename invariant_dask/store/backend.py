@@ -161,7 +161,16 @@ class Backend(ABC):
         """Return what is kept under a blob id, unverified and never to change.
 
         None if it is not there with exactly this length: no more is read than was declared.
+
+        Raises
+        ------
+        IntegrityError
+            If what is there cannot be that blob, whatever its bytes hash to.
         """
+
+    def _why_unread(self, blob: BlobId) -> str:  # noqa: ARG002
+        """Say why a blob counts as absent though it is there, if it is."""
+        return ""
 
     @abstractmethod
     def _write_blobs(self, blobs: Mapping[BlobId, Buffer]) -> None:

@@ -15,6 +15,7 @@ from invariant_dask.errors import StoreError, StoreNotSharedError, StoreUnavaila
 from invariant_dask.store.base import Store, StoreRef, openers
 from invariant_dask.store.chain import ChainStore
 from invariant_dask.store.chain_ref import ChainRef, TierRef
+from invariant_dask.store.compression import usable
 from invariant_dask.store.disk import DiskStore
 from invariant_dask.store.late import LateStore
 from invariant_dask.store.tiers import Tier
@@ -87,11 +88,14 @@ def _private(tier: TierRef) -> Store | None:
         if not (path / "LAYOUT").exists() and not _may_make(path):
             path = _temporary(tier.folder)
         terms = tier.ref.terms
-        key = str(path), tier.size_limit, terms
+        compression = usable(tier.ref.options.get("compression"), str(path))
+        key = str(path), tier.size_limit, terms, compression
         with _opened_lock:
             store = _folders.get(key)
             if store is None or not store.is_in_place:
-                store = _folders[key] = DiskStore(path, size_limit=tier.size_limit, terms=terms)
+                store = _folders[key] = DiskStore(
+                    path, size_limit=tier.size_limit, terms=terms, compression=compression
+                )
     except (StoreError, OSError) as error:
         logger.warning("tier %s is not used here: %s", tier.name or tier.folder, error)
         return None
@@ -121,7 +125,7 @@ def _temporary(folder: str) -> Path:
 
 # What this process opened from references; it stays open between tasks.
 _opened: dict[Any, ChainStore] = {}
-_folders: dict[tuple[str, int | None, Terms], DiskStore] = {}
+_folders: dict[tuple[str, int | None, Terms, str | None], DiskStore] = {}
 _opened_lock = threading.Lock()
 
 

@@ -253,6 +253,10 @@ class Tiers(Store):
                 left = {part for part in left if part[0] not in there}
         return there
 
+    def _why_unread(self, blob: BlobId) -> str:
+        answers = (tier.ask(lambda store: store._why_unread(blob)) for tier in self._tiers)  # noqa: SLF001
+        return next((why for why in answers if why), "")
+
     def _quarantine_entry(self, digest: bytes, data: bytes) -> None:
         def keep(row: EntryRow) -> bool:
             return row.digest != digest or row.data not in (data, b"")

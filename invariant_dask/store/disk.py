@@ -19,31 +19,31 @@ import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
-from invariant_dask.core.digest import LEAF_SIZE, BlobId
+from invariant_dask.core.digest import BlobId
 from invariant_dask.core.encode import Encoded, encode_keeping
 from invariant_dask.errors import StoreUnavailableError
-from invariant_dask.store.base import Store
+from invariant_dask.store.base import Store, StoreRef
+from invariant_dask.store.blob_files import MAP_FROM, BlobFiles
 from invariant_dask.store.budget import read_budget
 from invariant_dask.store.collecting import make_room
+from invariant_dask.store.compression import check_available
 from invariant_dask.store.disk_keeper import DiskKeeper
 from invariant_dask.store.folder import (
     DAY,
     check_layout,
-    move,
     replace_text,
-    unavailable,
-    write_file,
     writing,
 )
 from invariant_dask.store.grouping import GroupCommit
 from invariant_dask.store.index import Index
 from invariant_dask.store.record import EntryRow
 from invariant_dask.store.sizes import parse_size
-from invariant_dask.store.spool import Spool, map_file
+from invariant_dask.store.spool import Spool
 from invariant_dask.store.trust import DEFAULT_TERMS, Terms, check_namespace
 
 if TYPE_CHECKING:
@@ -56,10 +56,6 @@ _MINUTE = 60
 _MARK_EVERY = 60.0
 _USED_BATCH = 512
 _QUARANTINE_LIMIT = 100
-
-# A map costs a file descriptor and a page fault per page; copying a little is cheaper.
-_MAP_FROM = LEAF_SIZE
-_COMPARED = 1 << 18
 
 
 _living: WeakSet[DiskStore] = WeakSet()
@@ -85,9 +81,14 @@ class DiskStore(Store):
         rights can be given to a group of people.
     terms
         Whose entries are taken, and how large artifacts may be.
+    compression
+        `"zstd"` compresses blobs of up to 256 MiB where that saves a tenth. Who has the library
+        reads them without this option too. Arrays that are compressed are not memory-mapped.
 
     Raises
     ------
+    SpecError
+        If an option makes no sense, or the library for it is missing.
     StoreLayoutError
         If the path holds something else, or a store of another layout version.
     StoreUnavailableError
@@ -104,8 +105,11 @@ class DiskStore(Store):
         leases: bool = False,
         namespace: str = "",
         terms: Terms = DEFAULT_TERMS,
+        compression: str | None = None,
     ) -> None:
         super().__init__(terms)
+        check_available(compression)
+        self.compression = compression
         self.leases = leases
         # Absolute from the start: the working folder may change, here and in workers.
         self._root = Path(path).expanduser().absolute()
@@ -114,7 +118,6 @@ class DiskStore(Store):
             check_layout(self._root)
             self._root = self._root / "namespaces" / namespace
         self._own_limit = parse_size(size_limit)
-        self._blobs = self._root / "blobs"
         self._tmp = self._root / "tmp"
         self._group = GroupCommit(self._write_now, str(self._root))
         self._open()
@@ -131,10 +134,11 @@ class DiskStore(Store):
     def _open(self) -> None:
         writable = check_layout(self._root)
         self._spool = Spool(self._tmp)
+        self._blobs = BlobFiles(self._root, self._spool, self.compression)
         self._index = Index(self._root / "index.sqlite", read_only=not writable)
         self._file = self._file_now() if writable else None
         self._keeper = DiskKeeper(
-            self._root, self._index, self._group.flush, is_read_only=not writable
+            self._root, self._index, self._blobs, self._group.flush, is_read_only=not writable
         )
         self._own_token = secrets.token_hex(16)
         self._token_shown = 0.0
@@ -191,6 +195,9 @@ class DiskStore(Store):
     def _token(self) -> str:
         self.settle_in()
         return self._own_token
+
+    def ref(self) -> StoreRef:
+        return replace(super().ref(), options={"compression": self.compression})
 
     def _show_token(self) -> None:
         with self._lock, writing(self._root):
@@ -291,79 +298,34 @@ class DiskStore(Store):
         return encode_keeping(value, self._keep)
 
     def _keep(self, view: memoryview) -> tuple[BlobId, memoryview] | None:
-        return self._spool.add(view) if len(view) >= _MAP_FROM else None
-
-    def _path_of(self, blob: BlobId) -> Path:
-        name = blob.hex()
-        return self._blobs / name[:2] / name[2:]
+        return self._spool.add(view) if len(view) >= MAP_FROM else None
 
     def _read_blob(self, blob: BlobId, length: int) -> Buffer | None:
-        try:
-            fd = os.open(self._path_of(blob), os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise unavailable(self._root, error) from error
-        try:
-            if os.fstat(fd).st_size != length:
-                return None
-            if length >= _MAP_FROM:
-                with contextlib.suppress(OSError):  # too many maps or files: read instead
-                    return map_file(fd, length)
-            with open(fd, "rb", closefd=False) as file:
-                return file.read(length)
-        except OSError as error:
-            raise unavailable(self._root, error) from error
-        finally:
-            os.close(fd)
+        return self._blobs.read(blob, length)
 
     def _write_blobs(self, blobs: Mapping[BlobId, Buffer]) -> None:
         views = {blob: memoryview(data).cast("B") for blob, data in blobs.items()}
         # Listed before anyone looks whether the file is there: see `disk_keeper`.
         self._index.list_blobs((blob, len(view)) for blob, view in views.items())
         written = 0
+        other_sizes = []
         for blob, view in views.items():
-            if not (self._has_blob(blob, len(view)) and self._is_same(blob, view)):
-                self._write_blob(blob, view)
-                written += len(view)
-            else:
-                self._spool.drop(blob)
+            size = self._blobs.same(blob, view)
+            if size is None:
+                size = self._blobs.write(blob, view)
+                written += size
+            if size != len(view):
+                other_sizes.append((blob, size))
+        if other_sizes:
+            self._index.correct_sizes(other_sizes)
         with self._lock:
             self._unaccounted += written
 
-    def _write_blob(self, blob: BlobId, view: memoryview) -> None:
-        path = self._path_of(blob)
-        with writing(self._root):
-            partial = self._spool.take(blob) or self._tmp / secrets.token_hex(16)
-            try:
-                if not partial.exists():
-                    write_file(partial, view)
-                move(partial, path)
-            except BaseException:
-                partial.unlink(missing_ok=True)
-                raise
-
-    def _has_blob(self, blob: BlobId, length: int) -> bool:
-        try:
-            return self._path_of(blob).stat().st_size == length
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise unavailable(self._root, error) from error
-
-    def _is_same(self, blob: BlobId, view: memoryview) -> bool:
-        """Whether a blob is undamaged, which is cheaper to see than to lose the artifact."""
-        data = self._read_blob(blob, len(view))
-        if data is None:
-            return False
-        kept = memoryview(data).cast("B")
-        return len(kept) == len(view) and all(
-            kept[at : at + _COMPARED].tobytes() == view[at : at + _COMPARED].tobytes()
-            for at in range(0, len(view), _COMPARED)
-        )
-
     def _has_blobs(self, blobs: Collection[tuple[BlobId, int]]) -> set[BlobId]:
-        return {blob for blob, length in blobs if self._has_blob(blob, length)}
+        return {blob for blob, length in blobs if self._blobs.has(blob, length)}
+
+    def _why_unread(self, blob: BlobId) -> str:
+        return self._blobs.why_unread(blob)
 
     # --- damage ---
 
@@ -377,11 +339,13 @@ class DiskStore(Store):
 
     def _quarantine_blob(self, blob: BlobId) -> None:
         with writing(self._root), contextlib.suppress(FileNotFoundError):
-            self._path_of(blob).replace(self._aside(blob, "blob"))
+            path = self._blobs.find(blob)
+            path.replace(self._aside(blob, f"blob{path.suffix}"))
 
     def _keep_report(self, name: bytes, what: str, report: Mapping[str, str]) -> None:
         with writing(self._root):
-            kept = sorted((self._root / "quarantine").glob(f"*-{name.hex()}.{what}"))
+            found = (self._root / "quarantine").glob(f"*-{name.hex()}.{what}*")
+            kept = sorted(path for path in found if path.suffix != ".json")
             if kept:  # else it was replaced by a good one meanwhile
                 text = json.dumps(report, indent=1)
                 kept[-1].with_name(f"{kept[-1].name}.json").write_text(text)

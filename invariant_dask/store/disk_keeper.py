@@ -16,8 +16,9 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
-from invariant_dask.core.digest import DIGEST_SIZE, BlobId
+from invariant_dask.core.digest import BlobId
 from invariant_dask.errors import StoreUnavailableError
+from invariant_dask.store.blob_files import BlobFiles
 from invariant_dask.store.index import Index, delete_entry
 from invariant_dask.store.keeper import NOTE_LIMIT, Keeper, Note, SeenBlob, SeenEntry
 from invariant_dask.store.sizes import DAY, HOUR
@@ -40,7 +41,9 @@ class DiskKeeper(Keeper):
     root
         The folder.
     index
-        Returns its index, which may be opened anew.
+        Its index.
+    blobs
+        Its files of blobs.
     flush
         Commits what this process has not committed yet.
     is_read_only
@@ -57,13 +60,14 @@ class DiskKeeper(Keeper):
         self,
         root: Path,
         index: Index,
+        blobs: BlobFiles,
         flush: Callable[[], None],
         *,
         is_read_only: bool = False,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._root = root
-        self._blobs = root / "blobs"
+        self._blobs = blobs
         self._tmp = root / "tmp"
         self._index = index
         self._flush = flush
@@ -99,18 +103,9 @@ class DiskKeeper(Keeper):
             yield SeenBlob(BlobId(blob), size, written, "listed")
         known = {blob for blob, _, _ in listed}
         with _reading(self._root):
-            for path in self._files():
-                blob = _blob_of(path)
-                if blob is not None and blob not in known:
-                    with contextlib.suppress(FileNotFoundError):
-                        found = path.stat()
-                        yield SeenBlob(blob, found.st_size, found.st_mtime_ns, "unlisted")
-
-    def _files(self) -> Iterator[Path]:
-        with os.scandir(self._blobs) as folders:
-            for folder in folders:
-                if folder.is_dir(follow_symlinks=False):
-                    yield from Path(folder.path).iterdir()
+            for blob, size, written in self._blobs.listed():
+                if blob not in known:
+                    yield SeenBlob(blob, size, written, "unlisted")
 
     def size(self) -> int | None:
         return self._index.total_size()
@@ -147,7 +142,7 @@ class DiskKeeper(Keeper):
 
     def _unlink(self, seen: SeenBlob) -> bool:
         with _reading(self._root):
-            self.path_of(seen.blob).unlink(missing_ok=True)
+            self._blobs.remove(seen.blob)
         return True
 
     def tidy(self, alive: Collection[bytes], before: int) -> None:  # noqa: ARG002
@@ -160,8 +155,10 @@ class DiskKeeper(Keeper):
                             path.unlink()
 
     def path_of(self, blob: BlobId) -> Path:
-        name = blob.hex()
-        return self._blobs / name[:2] / name[2:]
+        return self._blobs.find(blob)
+
+    def length_of(self, seen: SeenBlob) -> int:
+        return self._blobs.length_of(seen.blob) or seen.size
 
     # --- notes ---
 
@@ -237,14 +234,6 @@ def _forget_references(sql: sqlite3.Connection, stale: Sequence[tuple[bytes, byt
         "SELECT 1 FROM entries WHERE digest = ?1 AND instr(data, ?2) > 0)",
         stale,
     )
-
-
-def _blob_of(path: Path) -> BlobId | None:
-    try:
-        blob = bytes.fromhex(path.parent.name + path.name)
-    except ValueError:
-        return None
-    return BlobId(blob) if len(blob) == DIGEST_SIZE else None
 
 
 def _inside(folder: Path) -> list[Path]:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from invariant_dask.errors import StoreNotSharedError, StoreUnavailableError
 from invariant_dask.store.base import Store, StoreRef, openers
+from invariant_dask.store.compression import usable
 from invariant_dask.store.disk import DiskStore
 from invariant_dask.store.trust import Terms
 
 # The stores of this process that were opened from references; they stay open between tasks.
-_opened: dict[tuple[str, int | None, Terms], DiskStore] = {}
+_opened: dict[tuple[str, int | None, Terms, str | None], DiskStore] = {}
 _opened_lock = threading.Lock()
 
 
@@ -48,11 +49,14 @@ def open_disk(ref: StoreRef) -> Store:
     except (OSError, ValueError, KeyError, TypeError) as error:
         msg = f"store {ref.url} of the client cannot be opened here: {error}"
         raise StoreUnavailableError(msg) from error
+    compression = usable(ref.options.get("compression"), ref.url)
+    key = ref.url, limit, ref.terms, compression
     with _opened_lock:
-        store = _opened.get((ref.url, limit, ref.terms))
+        store = _opened.get(key)
         if store is None:
-            store = DiskStore(ref.url, size_limit=limit, terms=ref.terms)
-            _opened[ref.url, limit, ref.terms] = store
+            store = _opened[key] = DiskStore(
+                ref.url, size_limit=limit, terms=ref.terms, compression=compression
+            )
         store.settle_in()
     return store
 

@@ -6,6 +6,8 @@ Layout, version 3:
                         either says that it is a store or is empty
     index.sqlite        entries (`store.record`) and which blobs they refer to; WAL mode
     blobs/ab/<62 hex>   a blob under its id, never changed; written in tmp/ and renamed
+    blobs/ab/<62 hex>.zst
+                        the same as a zstd frame: `store.compression`
     tmp/                what is being written
     quarantine/         damaged entries and blobs, for a look, each with a report (JSON) beside it
     namespaces/<name>/  a store of its own, with this layout: see `DiskStore`

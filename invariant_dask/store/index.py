@@ -194,6 +194,11 @@ class Index:
             )
         )
 
+    def correct_sizes(self, sizes: Sequence[tuple[BlobId, int]]) -> None:
+        """Say how large the files of blobs are, of those that are listed still."""
+        rows = [(size, blob) for blob, size in sizes]
+        self.transact(lambda sql: sql.executemany("UPDATE blobs SET size = ? WHERE blob = ?", rows))
+
     def delete(self, digests: Collection[bytes]) -> int:
         """Delete entries and return how many there were."""
         return self.transact(lambda sql: sum(delete_entry(sql, digest) for digest in digests))

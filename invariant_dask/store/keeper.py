@@ -43,6 +43,7 @@ class SeenBlob(NamedTuple):
 
     blob: BlobId
     size: int
+    """Bytes that it takes, compressed or not."""
     written: int
     """When it was written, or somebody relied on its being there."""
     mark: object = None
@@ -119,8 +120,12 @@ class Keeper(ABC):
         """
 
     def path_of(self, blob: BlobId) -> Path | None:  # noqa: ARG002
-        """Return the file of a blob, if it is one on this machine."""
+        """Return the file of a blob, if it is one on this machine; one in `.zst` is compressed."""
         return None
+
+    def length_of(self, seen: SeenBlob) -> int:
+        """Return how long a blob is, compressed or not, as far as it says so itself."""
+        return seen.size
 
     # --- notes ---
 

@@ -7,14 +7,15 @@ that may happen unseen. Whoever looks up a record whose blob went then makes it 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from invariant_dask.core.digest import BlobId
 from invariant_dask.errors import IntegrityError
 from invariant_dask.store import objects_names as names
 from invariant_dask.store.keeper import NOTE_LIMIT, Keeper, Note, SeenBlob, SeenEntry
+from invariant_dask.store.objects_blobs import ObjectBlobs
 from invariant_dask.store.objects_client import ObjectClient
 from invariant_dask.store.objects_wire import ObjectInfo
 from invariant_dask.store.record import ENTRY_LIMIT, Record, parse_entry
@@ -28,8 +29,6 @@ _ABANDONED = 7 * DAY
 _QUARANTINE_LIMIT = 100
 _NEVER = 1 << 62
 
-_Seen = TypeVar("_Seen", SeenEntry, SeenBlob)
-
 
 class ObjectKeeper(Keeper):
     """Looks after the objects of one place.
@@ -38,6 +37,8 @@ class ObjectKeeper(Keeper):
     ----------
     client
         Makes the requests.
+    blobs
+        The blobs of the place.
     flush
         Waits until what this process writes has arrived.
     folder
@@ -51,10 +52,12 @@ class ObjectKeeper(Keeper):
     def __init__(
         self,
         client: ObjectClient,
+        blobs: ObjectBlobs,
         flush: Callable[[], None],
         folder: Path | None = None,
     ) -> None:
         self._client = client
+        self._blobs = blobs
         self._flush = flush
         self._folder = folder
         self.clock: Callable[[], int] = lambda: int(client.server_time() * SECOND)
@@ -90,10 +93,14 @@ class ObjectKeeper(Keeper):
 
     def blobs(self) -> Iterator[SeenBlob]:
         for infos in self._scan("blobs"):
+            forms: defaultdict[bytes, list[ObjectInfo]] = defaultdict(list)
             for info in infos:
                 digest = names.digest_of(info.name)
                 if digest is not None:
-                    yield SeenBlob(BlobId(digest), info.size, _time(info), info)
+                    forms[digest].append(info)
+            for digest, found in forms.items():
+                size, written = sum(info.size for info in found), max(map(_time, found))
+                yield SeenBlob(BlobId(digest), size, written, tuple(found))
 
     def _scan(self, folder: str) -> Iterator[list[ObjectInfo]]:
         # Digests are spread evenly: where one part has few, one list of all takes few requests.
@@ -111,14 +118,16 @@ class ObjectKeeper(Keeper):
             ]
 
     def remove_entries(self, seen: Sequence[SeenEntry]) -> list[SeenEntry]:
-        return self._remove({entry.mark: entry for entry in seen})
+        infos = {entry.mark: entry for entry in seen if isinstance(entry.mark, ObjectInfo)}
+        return [infos[info] for info in self._client.delete_many_if(list(infos))]
 
     def remove_blobs(self, seen: Sequence[SeenBlob]) -> list[SeenBlob]:
-        return self._remove({blob.mark: blob for blob in seen})
+        gone = set(self._client.delete_many_if([info for each in seen for info in _forms(each)]))
+        return [each for each in seen if gone.issuperset(_forms(each))]
 
-    def _remove(self, seen: dict[object, _Seen]) -> list[_Seen]:
-        infos = [mark for mark in seen if isinstance(mark, ObjectInfo)]
-        return [seen[info] for info in self._client.delete_many_if(infos)]
+    def length_of(self, seen: SeenBlob) -> int:
+        lengths = {names.is_frame(i.name): self._blobs.length_of(i) for i in _forms(seen)}
+        return lengths.get(False) or lengths.get(True) or seen.size
 
     def tidy(self, alive: Collection[bytes], before: int) -> None:
         old = []
@@ -136,7 +145,10 @@ class ObjectKeeper(Keeper):
         self._client.delete_many(old)
 
     def path_of(self, blob: BlobId) -> Path | None:
-        return self._folder / names.blob_name(blob) if self._folder is not None else None
+        if self._folder is None:
+            return None
+        path, frame = self._folder / names.blob_name(blob), self._folder / names.frame_name(blob)
+        return path if path.exists() or not frame.exists() else frame
 
     # --- notes ---
 
@@ -183,6 +195,12 @@ def _entry(info: ObjectInfo, data: bytes) -> SeenEntry:
     except IntegrityError:
         return SeenEntry(digest, info.size, "", None, when, when, damaged=True, mark=info)
     return SeenEntry(digest, info.size, "", entry.resolved, entry.created, when, mark=info)
+
+
+def _forms(seen: SeenBlob) -> tuple[ObjectInfo, ...]:
+    """Return the objects that hold a blob: the raw one, a frame, or both."""
+    assert isinstance(seen.mark, tuple), seen
+    return seen.mark
 
 
 def _time(info: ObjectInfo) -> int:

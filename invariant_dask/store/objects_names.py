@@ -3,11 +3,12 @@
     LAYOUT                    JSON: {"layout": 1, "made_by": ...}; created once, before all else
     entries/ab/<62 hex>       an entry (`store.record`) under its digest
     blobs/ab/<62 hex>         a blob under its id
+    blobs/ab/<62 hex>.zst     the same as a zstd frame: `store.compression`
     ops/<op>/<age>-<record>-<claim>
                               empty; says that an op has these entries, written before they are.
                               `age` makes the newest come first; `record` and `claim` are digests
                               in hexadecimal, of which one may be missing
-    quarantine/<time>-<hex>.entry, .blob
+    quarantine/<time>-<hex>.entry, .blob, .blob.zst
                               what was damaged, for a look, each with a report (JSON)
     namespaces/<name>/        a store of its own, with this layout
     tokens/<hex>              written by a client; a worker that sees it sees the same place
@@ -27,6 +28,7 @@ from typing import NamedTuple
 
 from invariant_dask._version import __version__
 from invariant_dask.errors import StoreLayoutError
+from invariant_dask.store.compression import SUFFIX
 from invariant_dask.store.record import EntryRow
 
 LAYOUT = 1
@@ -49,6 +51,16 @@ def blob_name(blob: bytes) -> str:
     return _sharded("blobs", blob)
 
 
+def frame_name(blob: bytes) -> str:
+    """Return where a blob is if it is compressed."""
+    return blob_name(blob) + SUFFIX
+
+
+def is_frame(name: str) -> bool:
+    """Return whether this is the name of a compressed blob."""
+    return name.endswith(SUFFIX)
+
+
 def _sharded(folder: str, digest: bytes) -> str:
     text = digest.hex()
     return f"{folder}/{text[:2]}/{text[2:]}"
@@ -56,6 +68,8 @@ def _sharded(folder: str, digest: bytes) -> str:
 
 def digest_of(name: str) -> bytes | None:
     """Return what an entry or blob is stored under; None if the name is not one of ours."""
+    if name.startswith("blobs/"):
+        name = name.removesuffix(SUFFIX)
     match = _DIGEST.fullmatch(name)
     return bytes.fromhex(match[1] + match[2]) if match else None
 

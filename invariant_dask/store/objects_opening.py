@@ -8,6 +8,7 @@ from collections.abc import Hashable
 
 from invariant_dask.errors import StoreNotSharedError
 from invariant_dask.store.base import Store, StoreRef
+from invariant_dask.store.compression import usable
 from invariant_dask.store.objects import ObjectStore
 
 # The stores of this process that were opened from references; they stay open between tasks.
@@ -31,7 +32,10 @@ def open_reference(ref: StoreRef) -> Store:
     StoreNotSharedError
         If it does not.
     """
-    store = ObjectStore(ref.url, terms=ref.terms, **ref.options)
+    options = dict(ref.options)
+    if "compression" in options:
+        options["compression"] = usable(options["compression"], ref.url)
+    store = ObjectStore(ref.url, terms=ref.terms, **options)
     if store.is_process_local:
         msg = f"{ref.url} is in the memory of the process that made it; use a store that is shared"
         raise StoreNotSharedError(msg)

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,7 @@ def open_store(
     trusted_keys: str | Sequence[str | PublicKey] = (),
     namespace: str = "",
     max_artifact_size: int | str | None = None,
+    compression: str | None = None,
     **options: Any,
 ) -> Store:
     """Return the store that is meant by a URL or path, or the chain that is meant by several.
@@ -91,6 +92,9 @@ def open_store(
     max_artifact_size
         The most bytes that an artifact may have, as a number or as text such as `"10GB"`; larger
         ones are neither read nor kept. By default 64 GiB.
+    compression
+        `"zstd"` compresses blobs where that pays; for a folder or an `ObjectStore`, and in a list
+        for each by itself, in its mapping.
     options
         For an `ObjectStore`: credentials, endpoint and the like.
 
@@ -120,6 +124,9 @@ def open_store(
         msg = f"{', '.join(options)}: only stores that are named by a URL take options"
         raise SpecError(msg)
     if isinstance(where, (list, tuple)):
+        if compression is not None:
+            msg = 'compression: say it for each tier, as {"url": ..., "compression": "zstd"}'
+            raise SpecError(msg)
         common: dict[str, Any] = {"trust": trust, "max_artifact_size": max_artifact_size}
         common = {name: given for name, given in common.items() if given is not None}
         if trusted_keys:
@@ -128,25 +135,28 @@ def open_store(
             common["namespace"] = namespace
         return _chain(where, common)
     if isinstance(where, Store):
-        if trust is not None or trusted_keys or namespace or max_artifact_size is not None:
+        given = trust, trusted_keys or None, namespace or None, max_artifact_size, compression
+        if any(option is not None for option in given):
             raise SpecError(f"options open a place; {where!r} is open already")
         return where
     if namespace:
         check_namespace(namespace)
     terms = _terms(trust, trusted_keys, max_artifact_size)
     if isinstance(where, Path):
-        return _disk(where, namespace, terms)
-    given: object = where
+        return _disk(where, namespace, terms, compression)
+    unknown: object = where
     if any(cls.__module__.partition(".")[0] == "invariant" for cls in type(where).__mro__):
         msg = (
             f"{type(where).__name__} is a store of the package invariant, whose entries have other "
             "identities; pass a store of invariant_dask, or a path for a new one"
         )
         raise SpecError(msg)
-    text = os.fspath(given) if isinstance(given, (str, os.PathLike)) else ""
+    text = os.fspath(unknown) if isinstance(unknown, (str, os.PathLike)) else ""
     if not text:
         msg = f"not one place of a store: {where!r}; there are {_KNOWN}"
         raise SpecError(msg)
+    if compression is not None:
+        options["compression"] = compression
     return _from_text(text, namespace, terms, options)
 
 
@@ -200,7 +210,7 @@ def _tier(item: Any, options: Mapping[str, Any]) -> Tier:
     if isinstance(item, Mapping):
         own = dict(item)
         if "url" not in own:
-            takes = ", ".join(sorted(_TIER_OPTIONS | _OPTIONS))
+            takes = ", ".join(sorted(_TIER_OPTIONS | _OPTIONS | {"compression"}))
             msg = f"not a tier of a chain: there are {', '.join(own)}; it takes url, and perhaps"
             raise SpecError(f"{msg} {takes}, or options of the store")  # not shown: maybe secret
     url = own.pop("url")
@@ -220,12 +230,16 @@ def _open_tier(url: One, options: Mapping[str, Any]) -> Store:
         return LateStore(str(url), _terms(**about), partial(open_store, url, **options))
 
 
-def _disk(path: str | Path, namespace: str, terms: Terms) -> DiskStore:
+def _disk(
+    path: str | Path, namespace: str, terms: Terms, compression: str | None = None
+) -> DiskStore:
     # Whoever compiles often must not open files as often.
-    key = str(Path(path).expanduser().absolute()), namespace, terms
+    key = str(Path(path).expanduser().absolute()), namespace, terms, compression
     store = _shared.get(key)
     if store is None or not store.is_in_place:
-        store = _shared[key] = DiskStore(path, namespace=namespace, terms=terms)
+        store = _shared[key] = DiskStore(
+            path, namespace=namespace, terms=terms, compression=compression
+        )
     return store
 
 
@@ -246,17 +260,24 @@ def _objects(url: str, namespace: str, terms: Terms, options: dict[str, Any]) ->
 def _from_text(where: str, namespace: str, terms: Terms, options: dict[str, Any]) -> Store:
     match = _SCHEME.fullmatch(where)
     if match is None:
-        return _disk(where, namespace, terms)
+        return _disk(where, namespace, terms, options.get("compression"))
     scheme, rest = match[1].lower(), match[2]
     if scheme in _OBJECTS and rest.startswith("//"):
         return _objects(where, namespace, terms, options)
     if scheme == "disk" and rest:
-        return _disk(rest, namespace, terms)
+        _refuse_options(where, options.keys() - {"compression"})
+        return _disk(rest, namespace, terms, options.get("compression"))
     if scheme in {"memory", "null"} and not rest:
+        _refuse_options(where, options.keys())
         # Each is seen by nobody else, which is what a namespace is for.
         return MemoryStore(terms=terms) if scheme == "memory" else NullStore(terms)
     msg = f"no store for {where!r}; there are {_KNOWN} (write ./{where} if that is a folder)"
     raise SpecError(msg)
+
+
+def _refuse_options(where: str, options: Collection[str]) -> None:
+    if options:
+        raise SpecError(f"{', '.join(sorted(options))}: {where} takes no such option")
 
 
 def _open_objects(ref: StoreRef) -> Store:

@@ -191,7 +191,7 @@ class Reader(Backend):
         for digest, each in found.items():
             gone = [blob for blob, _ in each.record.parts if blob not in there]
             if gone:
-                self._misses.note(digest, f"lost: blob {gone[0].hex()[:12]} is not there")
+                self._misses.note(digest, f"lost: {self._absent(gone[0], 'is not there')}")
             else:
                 whole[digest] = each
         return whole
@@ -288,8 +288,12 @@ class Reader(Backend):
     def _fetch_blob(self, record: Record, blob: BlobId, length: int) -> Buffer:
         data = self._verified_blob(blob, length)
         if data is None:
-            self._lose(record, f"blob {blob.hex()[:12]} is gone or damaged")
+            self._lose(record, self._absent(blob, "is gone or damaged"))
         return data
+
+    def _absent(self, blob: BlobId, what: str) -> str:
+        why = self._why_unread(blob)
+        return f"blob {blob.hex()[:12]} {f'cannot be read: {why}' if why else what}"
 
     def read_blob(self, blob: BlobId, length: int) -> Buffer | None:
         """Return verified bytes by their id, or None if they are not there or were damaged."""
@@ -299,17 +303,20 @@ class Reader(Backend):
         return data
 
     def _verified_blob(self, blob: BlobId, length: int) -> Buffer | None:
-        data = self._read_blob(blob, length)
-        if data is None:
-            return None
-        size, seen = memoryview(data).nbytes, blob_id(data)
-        if size == length and seen == blob:
-            return data
+        try:
+            data = self._read_blob(blob, length)
+            if data is None:
+                return None
+            size, seen = memoryview(data).nbytes, blob_id(data)
+            if size == length and seen == blob:
+                return data
+            what = f"blob {seen.hex()} of {size} bytes"
+        except IntegrityError as error:
+            what = str(error)
         logger.warning("%s: blob %s is damaged and set aside", self.url, blob.hex())
         with self._setting_aside():
             self._quarantine_blob(blob)
-            expected = f"blob {blob.hex()} of {length} bytes"
-            self._report(blob, "blob", expected, f"blob {seen.hex()} of {size} bytes")
+            self._report(blob, "blob", f"blob {blob.hex()} of {length} bytes", what)
         return None
 
     def recent(self, op: str, limit: int = 50) -> list[Record]:

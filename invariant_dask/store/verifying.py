@@ -44,7 +44,9 @@ class Verified:
     size: int = 0
     """Bytes that were read and checked."""
     unchecked: list[Damage] = field(default_factory=list)
-    """Artifacts with values of types that are not known here; their blobs are sound."""
+    """What takes a type or library that is not here. Of a type that is not known, the blobs are
+    sound.
+    """
     damage: list[Damage] = field(default_factory=list)
 
     @property
@@ -58,7 +60,7 @@ class Verified:
             f"checked: {size_text(self.size)}; {len(self.damage) or 'no'} damage"
         )
         if self.unchecked:
-            text += f"; {len(self.unchecked)} artifacts of unknown types, of which only blobs were"
+            text += f"; {len(self.unchecked)} could not be: {self.unchecked[0].reason}"
         return text
 
 
@@ -146,8 +148,10 @@ class _Verifier:
         try:
             self.store.fetch(record)
         except ArtifactLostError as error:
+            if any(self.store._why_unread(blob) for blob, _ in record.parts):  # noqa: SLF001
+                self.told.unchecked.append(Damage("artifact", record.resolved, op, error.reason))
             # A collector may have removed it under us.
-            if self.store._read_entries([record.resolved]):  # noqa: SLF001
+            elif self.store._read_entries([record.resolved]):  # noqa: SLF001
                 self.add("artifact", record.resolved, op, error.reason)
             return
         except UnknownTypeError as error:
@@ -161,12 +165,15 @@ class _Verifier:
             if seen.blob in self.named:
                 continue
             before = self.store.stats.quarantined
-            data = self.store.read_blob(seen.blob, seen.size)
+            length = self.keeper.length_of(seen)
+            data = self.store.read_blob(seen.blob, length)
             if data is not None:
                 self.told.blobs += 1
-                self.told.size += seen.size
+                self.told.size += length
             elif self.store.stats.quarantined > before:
                 self.add("blob", seen.blob, "", "its bytes are damaged")
+            elif why := self.store._why_unread(seen.blob):  # noqa: SLF001
+                self.told.unchecked.append(Damage("blob", seen.blob, "", why))
             self.tell("other blobs checked", self.told.blobs)
 
     def add(self, what: str, digest: bytes, op: str, reason: str) -> None:

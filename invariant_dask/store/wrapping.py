@@ -162,6 +162,9 @@ class Wrapper(Store):
     def _has_blobs(self, blobs: Collection[tuple[BlobId, int]]) -> set[BlobId]:
         return self._call(self.inner._has_blobs, blobs)  # noqa: SLF001
 
+    def _why_unread(self, blob: BlobId) -> str:
+        return self.inner._why_unread(blob)  # noqa: SLF001
+
     def _quarantine_entry(self, digest: bytes, data: bytes) -> None:
         self._call(self.inner._quarantine_entry, digest, data)  # noqa: SLF001
 

@@ -128,6 +128,16 @@ def test_path_of_an_artifact_and_of_a_blob(store: DiskStore) -> None:
     assert "has no file" in call(store, "path", small.resolved.hex(), code=1).stderr
 
 
+def test_path_of_a_compressed_blob_says_so(tmp_path: Path) -> None:
+    compressing = DiskStore(tmp_path / "compressing", compression="zstd")
+    record = put(compressing, 1)
+    for digest in (record.resolved.hex(), record.parts[0][0].hex()):
+        done = call(compressing, "path", digest)
+        path = Path(done.stdout.strip())
+        assert (path.suffix, path.exists()) == (".zst", True)
+        assert "zstd -dc" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [

@@ -275,7 +275,7 @@ def test_what_a_stored_handle_is_made_from_adds_little_to_its_pickle(tmp_path) -
     for node in ("top", "5-0", "5-1", "5-2", "5-3"):
         digest = parse_hex(compile(g, store=store).digests[node])
         for blob, _ in store.lookup([digest])[digest].record.parts:
-            store._path_of(blob).unlink()
+            store._blobs.path_of(blob).unlink()
     assert pickle.loads(sent).value().nbytes > 0
 
 

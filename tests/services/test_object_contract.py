@@ -10,7 +10,7 @@ from services.places import Place
 
 from invariant_dask.core.digest import BlobId
 from invariant_dask.store import Store, open_store
-from invariant_dask.store.objects_names import blob_name, entry_name
+from invariant_dask.store.objects_names import blob_name, entry_name, frame_name
 from invariant_dask.testing import StoreContract
 
 
@@ -37,6 +37,27 @@ class TestInMemory(ObjectStoreContract):
         return open_store(f"memory://{uuid.uuid4().hex}")
 
 
+class Compressed(ObjectStoreContract):
+    """Damage is done to frames, where there are some."""
+
+    def delete_blob(self, store: Store, blob: BlobId) -> None:
+        store._client.delete_many([blob_name(blob), frame_name(blob)])
+
+    def damage_blob(self, store: Store, blob: BlobId, length: int) -> None:
+        assert not store._client.head(blob_name(blob)), "what the contract damages profits"
+        self.flip(store, frame_name(blob), length)
+
+
+class TestInMemoryCompressed(Compressed):
+    def make_store(self, tmp_path: Path) -> Store:
+        return open_store(f"memory://{uuid.uuid4().hex}", compression="zstd")
+
+
+class TestFilesCompressed(Compressed):
+    def make_store(self, tmp_path: Path) -> Store:
+        return open_store((tmp_path / "store").as_uri(), compression="zstd")
+
+
 class TestFiles(ObjectStoreContract):
     def make_store(self, tmp_path: Path) -> Store:
         return open_store((tmp_path / "store").as_uri())
@@ -53,6 +74,15 @@ class TestS3(OnServer):
     @pytest.fixture(autouse=True)
     def on(self, s3: Place) -> None:
         self.place = s3
+
+
+class TestS3Compressed(Compressed):
+    @pytest.fixture(autouse=True)
+    def on(self, s3: Place) -> None:
+        self.place = s3
+
+    def make_store(self, tmp_path: Path) -> Store:
+        return self.place.open(compression="zstd")
 
 
 class TestS3ByFsspec(TestS3):

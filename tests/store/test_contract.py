@@ -70,6 +70,26 @@ class TestDiskStoreWithLimit(TestDiskStore):
         return DiskStore(tmp_path / "store", size_limit="1GB")
 
 
+class TestCompressedDiskStore(TestDiskStore):
+    """Damage is done to frames, where there are some."""
+
+    def make_store(self, tmp_path: Path) -> Store:
+        return DiskStore(tmp_path / "store", compression="zstd")
+
+    def blob_path(self, store: Store, blob: BlobId) -> Path:
+        path = super().blob_path(store, blob)
+        frame = path.with_name(f"{path.name}.zst")
+        return frame if frame.exists() else path
+
+    def damage_blob(self, store: Store, blob: BlobId, length: int) -> None:
+        path = self.blob_path(store, blob)
+        data = bytearray(path.read_bytes())
+        assert path.suffix == ".zst", "what the contract damages profits"
+        data[-1] ^= 0x80
+        path.chmod(0o644)
+        path.write_bytes(data)
+
+
 class TestCountingStore(StoreContract):
     def make_store(self, tmp_path: Path) -> Store:
         return CountingStore(MemoryStore())

@@ -645,4 +645,4 @@ def test_claim_is_committed_with_its_record(tmp_path: Path) -> None:
 
 def test_blob_id_says_where_a_blob_is(tmp_path: Path) -> None:
     store = DiskStore(tmp_path / "s")
-    assert store._path_of(BlobId(bytes(32))) == tmp_path / "s" / "blobs" / "00" / ("00" * 31)
+    assert store._blobs.path_of(BlobId(bytes(32))) == tmp_path / "s" / "blobs" / "00" / ("00" * 31)

@@ -499,7 +499,7 @@ def test_the_reason_of_a_miss_names_the_blob_that_is_lost(team: Team) -> None:
     record = store.put(sample_manifest(), b"x" * 40_000)
     store.claim(sample_planned("a"), record, [])
     blob = record.parts[0][0]
-    store._path_of(blob).unlink()
+    store._blobs.path_of(blob).unlink()
     assert not store.lookup([sample_planned("a"), record.resolved])
     for digest in (sample_planned("a"), record.resolved):
         assert store.why(digest) == f"lost: blob {blob.hex()[:12]} is not there"
@@ -523,7 +523,7 @@ def test_what_is_set_aside_has_a_report_beside_it(team: Team) -> None:
     record = store.put(sample_manifest(), b"x" * 40_000)
     other = store.put(sample_manifest(n=2), 2)
     blob = record.parts[0][0]
-    path = store._path_of(blob)
+    path = store._blobs.path_of(blob)
     path.chmod(0o644)
     path.write_bytes(b"y" * 40_000)
     assert store.read_blob(blob, 40_000) is None
