@@ -63,6 +63,9 @@ def read_large(client: ObjectClient, name: str, length: int) -> Buffer | None:
 
     It goes into a file without a name, which is mapped; into memory where there is no room for one.
     """
+    there = client.head(name)
+    if there is None or there.size != length:
+        return None
     try:
         return _read_to_file(client, name, length)
     except OSError as error:
@@ -89,11 +92,7 @@ def _read_to_file(client: ObjectClient, name: str, length: int) -> Buffer | None
 def _read_parts(
     client: ObjectClient, name: str, length: int, keep: Callable[[int, bytes], object]
 ) -> bool:
-    # An object that is shorter than it should be must not cost what it pretends to be.
-    there = client.head(name)
-    if there is None:
-        return False
-    return client.read_parts(name, min(length, there.size), keep)
+    return client.read_parts(name, length, keep)
 
 
 def scan(client: ObjectClient, folder: str) -> Iterator[Stored]:
