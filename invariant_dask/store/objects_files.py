@@ -105,6 +105,8 @@ class FilesWire(Wire):
         except (FileNotFoundError, NotADirectoryError):
             return
         for entry in inside:
+            if not folder and entry.name == self._tmp.name:
+                continue  # no objects yet, and perhaps all that a killed process left
             name = f"{folder}/{entry.name}" if folder else entry.name
             if entry.is_dir(follow_symlinks=False):
                 yield from self._walk(name)

@@ -143,6 +143,7 @@ def main() -> None:
         open_store((folder / "files").as_uri()),
     ]
     # Once by good ones: what is loaded when it is first needed is loaded.
+    decompress(compress(bytes(4096)) or b"", 4096)
     for store in stores:
         for sample in forger.samples:
             record, blobs = sample.record, blobs_of(sample.encoded)
