@@ -385,5 +385,5 @@ class Forger:
         if kind == 4 and array.dtype.kind in "iufb":
             return array.astype(rng.choice(["i1", "u2", "i8", "f4", "?", "S3", "U2"]))
         if kind == 5:
-            return array.reshape(-1)[:1].reshape(())if array.size else np.array(7)
+            return array.reshape(-1)[:1].reshape(()) if array.size else np.array(7)
         return np.empty((rng.choice([2**33, 2**40]), 0), array.dtype)
