@@ -23,19 +23,22 @@ if TYPE_CHECKING:
     from invariant_dask.ops.types import cacheable
     from invariant_dask.plan.plan import Decision, Plan
     from invariant_dask.session import Compiled, Run, compile  # noqa: A004
+    from invariant_dask.store.chain import ChainStore
     from invariant_dask.store.disk import DiskStore
     from invariant_dask.store.file_artifacts import FileArtifact
     from invariant_dask.store.memory import MemoryStore
     from invariant_dask.store.null import NullStore
     from invariant_dask.store.objects import ObjectStore
     from invariant_dask.store.opening import open_store
+    from invariant_dask.store.tiers import Tier
+    from invariant_dask.store.wrapping import ReadOnly
 
 __all__ = [
-    "Cel", "Compiled", "Decision", "DiskStore", "Document", "File", "FileArtifact", "Graph",
-    "ICacheable", "MemoryStore", "Node", "NullStore", "ObjectStore", "OpRegistry", "Plan", "Ref",
-    "Run", "Secret",
-    "SubGraphNode", "SwitchNode", "__version__", "cacheable", "cel", "compile", "default_registry",
-    "dump_graph", "load_document", "load_graph", "op", "open_store", "ref",
+    "Cel", "ChainStore", "Compiled", "Decision", "DiskStore", "Document", "File", "FileArtifact",
+    "Graph", "ICacheable", "MemoryStore", "Node", "NullStore", "ObjectStore", "OpRegistry", "Plan",
+    "ReadOnly", "Ref", "Run", "Secret", "SubGraphNode", "SwitchNode", "Tier", "__version__",
+    "cacheable", "cel", "compile", "default_registry", "dump_graph", "load_document", "load_graph",
+    "op", "open_store", "ref",
 ]  # fmt: skip
 
 _HOMES = {
@@ -48,12 +51,15 @@ _HOMES = {
     "ops.types": ("cacheable",),
     "plan.plan": ("Decision", "Plan"),
     "session": ("Compiled", "Run", "compile"),
+    "store.chain": ("ChainStore",),
     "store.disk": ("DiskStore",),
     "store.file_artifacts": ("FileArtifact",),
     "store.memory": ("MemoryStore",),
     "store.null": ("NullStore",),
     "store.objects": ("ObjectStore",),
     "store.opening": ("open_store",),
+    "store.tiers": ("Tier",),
+    "store.wrapping": ("ReadOnly",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

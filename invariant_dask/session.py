@@ -7,13 +7,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from dask.delayed import Delayed
@@ -21,7 +21,7 @@ from dask.delayed import Delayed
 from invariant_dask.core.digest import parse_hex
 from invariant_dask.core.manifest import NONCE_SIZE
 from invariant_dask.core.sealed import SealedDict
-from invariant_dask.errors import ArtifactLostError, OutputsError
+from invariant_dask.errors import ArtifactLostError, OutputsError, StoreError
 from invariant_dask.graph.composite import Vertex
 from invariant_dask.graph.markers import Ref
 from invariant_dask.graph.model import Graph
@@ -42,9 +42,11 @@ from invariant_dask.runtime.schedulers import scheduler_for
 from invariant_dask.runtime.spec import RunInfo
 from invariant_dask.runtime.stages import Stages, check_known, checked_names, forced_steps
 from invariant_dask.store.base import Store
-from invariant_dask.store.disk import DiskStore
+from invariant_dask.store.collecting import keep_budget
 from invariant_dask.store.file_hashes import FileHasher
-from invariant_dask.store.opening import open_store
+from invariant_dask.store.opening import Where, open_store
+
+logger = logging.getLogger("invariant_dask")
 
 __all__ = ["Compiled", "Progress", "Run", "compile"]
 
@@ -54,7 +56,7 @@ def compile(  # noqa: A001  the verb of this package
     outputs: Iterable[str | Ref] | None = None,
     context: Mapping[str, object] | None = None,
     *,
-    store: Store | str | os.PathLike[str] | None = None,
+    store: Where | None = None,
     registry: OpTable | ForeignRegistry | None = None,
 ) -> Compiled:
     """Compile a graph into a Dask collection whose keys are manifest digests.
@@ -96,7 +98,8 @@ def compile(  # noqa: A001  the verb of this package
     """
     opened = open_store(store)
     chosen = default_registry() if registry is None else adopt_registry(registry)
-    hasher = FileHasher(Path(opened.url, "files.sqlite") if isinstance(opened, DiskStore) else None)
+    folder = opened.local_folder
+    hasher = FileHasher(folder / "files.sqlite" if folder else None)
     bind = partial(bind_op, chosen)
     with collector.paused():
         program = compile_graph(
@@ -388,8 +391,18 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         stages = Stages(self.store, lambda: scheduler_for(scheduler, options), names, progress)
         grow = partial(self._undecided.grow, program) if self._undecided is not None else None
         stages.follow(run, grow)
+        if run.plan.run:
+            self._keep_budget()
         run.seconds = (time.time_ns() - run.started) / 1e9
         return run
+
+    def _keep_budget(self) -> None:
+        """Remove what the budget of the store leaves no room for, if there is one."""
+        try:
+            keep_budget(self.store)
+        except StoreError as error:
+            # The results are there; what is too much goes another time.
+            logger.warning("%s: its budget is not kept: %s", self.store.url, error)
 
 
 def _ignore(_plan: Plan, _digest: str, _outcome: Outcome) -> None:

@@ -13,8 +13,8 @@ from invariant_dask.graph.expressions import Text
 from invariant_dask.graph.markers import Cel, Ref
 from invariant_dask.ops.hints import hint_text
 
-_LATER = frozenset({Ref, Cel, Text, File})
-"""What stands for values that only a run knows; no op ever gets one of these."""
+LATER: set[type] = {Ref, Cel, Text, File}
+"""What stands for values while a graph is compiled; no op ever gets one of these."""
 
 
 class Misfit(NamedTuple):
@@ -53,7 +53,7 @@ class Check:
     def __call__(self, value: Any) -> Misfit | None:
         """Return what does not fit, or None; markers fit, their values are checked when known."""
         kind = type(value)
-        return None if kind in self.exact or kind in _LATER else self.look(value)
+        return None if kind in self.exact or kind in LATER else self.look(value)
 
     def refuse(self, value: Any) -> Misfit:
         return Misfit("", self.text, value)

@@ -12,10 +12,13 @@ from invariant_dask.errors import ParameterError
 from invariant_dask.graph.expressions import Text
 from invariant_dask.graph.markers import Cel, Ref, parsed_texts
 from invariant_dask.ops.contracts import Contract
-from invariant_dask.ops.misfits import Check, misfit_text
+from invariant_dask.ops.misfits import LATER, Check, misfit_text
+from invariant_dask.plan.binding import Fixed
 from invariant_dask.plan.payload import Payload, has_secret
 
 CURE = "pass one, or change the type hint of the op if it takes both"
+
+LATER.add(Fixed)
 
 _GLANCE = 4096
 """Longest storage form of a value from elsewhere that is read; longer ones are left to tasks."""
@@ -70,10 +73,12 @@ def check_known(
     if texts:
         value = parsed_texts(value)
     by = ""
-    if isinstance(value, Ref | Cel | Text):
+    if isinstance(value, Ref | Cel | Text | Fixed):
         if not isinstance(payload, bytes | Encoded) or _length(payload) > _GLANCE:
             return
-        by = f", by {value!r:.80}" if isinstance(value, Ref | Cel) else f", by {value.source!r:.80}"
+        if not isinstance(value, Fixed):
+            shown = value.source if isinstance(value, Text) else value
+            by = f", by {shown!r:.80}"
         try:
             value = known_value(payload)
         except LeftToTaskError:

@@ -31,7 +31,9 @@ from invariant_dask.runtime.known import Known
 from invariant_dask.runtime.run import Run
 from invariant_dask.runtime.schedulers import HEALTHY, GraphForgottenError, Scheduler
 from invariant_dask.runtime.spec import RunInfo
+from invariant_dask.store.backend import merged
 from invariant_dask.store.base import Store
+from invariant_dask.store.notes import Root
 
 ATTEMPTS = 3
 """How often a run is planned, if the same artifact keeps going away, or keys keep being forgotten.
@@ -95,6 +97,7 @@ class Driver:
         self.losses: Counter[str] = Counter()
         self.forgotten = 0
         self.known: Known | None = None
+        self.root = Root(store, run.id)
 
     @property
     def finished(self) -> bool:
@@ -119,6 +122,9 @@ class Driver:
         if not self.run.plans:
             _report_drift(plan, self.writer)
         planner.claim_resolved(plan, self.store, self.writer)
+        if plan.run:
+            # What is only read here is read at once.
+            self.root.hold(plan.found[index] for index in plan.reused)
         self.plan = plan
         self.run.plans.append(plan)
 
@@ -146,6 +152,9 @@ class Driver:
                 self.make_plan()
             else:
                 self.read_outputs()
+        self.run.missed = merged([*scheduler.missed, *self.store.barrier()])
+        for missed in self.run.missed:
+            warnings.warn(f"not all results are where they belong: {missed}", stacklevel=5)
 
     def can_plan(self) -> bool:
         """Plan the rest anew; False, with the old plan, if the store does not answer any more."""
@@ -338,4 +347,4 @@ def writer() -> str:
 
 def info_of(store: Store, run: str) -> RunInfo:
     """Return what all tasks of one submission share."""
-    return RunInfo(store.ref(), run, writer(), claims.references())
+    return RunInfo(store.ref(), run, writer(), claims.references(), store.leases)

@@ -27,6 +27,7 @@ from invariant_dask.runtime.loop import run_here
 from invariant_dask.runtime.run import Run
 from invariant_dask.runtime.spec import RunInfo, bind_types
 from invariant_dask.runtime.stages import Stages
+from invariant_dask.store.backend import Missed
 from invariant_dask.store.base import Store
 
 
@@ -156,6 +157,9 @@ class _InPlace:
     """Runs everything in the thread of the growth task, which is the one it was given."""
 
     reports_by_event = False
+
+    def __init__(self) -> None:
+        self.missed: list[Missed] = []
 
     def prepare(self, store: Store) -> None:
         self.store = store

@@ -40,6 +40,7 @@ from invariant_dask.runtime.handle import Handle, Outcome
 from invariant_dask.runtime.spec import Job, Spec, bind_types
 from invariant_dask.store.about import About
 from invariant_dask.store.base import Store
+from invariant_dask.store.leases import Lease
 from invariant_dask.store.record import Found, PlannedEntry
 
 logger = logging.getLogger("invariant_dask.runtime")
@@ -106,7 +107,15 @@ def produce(
                 handle = _stored(spec, store, inputs, resolved, found)
                 if handle is not None:
                     return handle
-            return _make(spec, store, inputs, manifest, resolved, worker)
+            if not (spec.job.info.leases and spec.asks):
+                return _make(spec, store, inputs, manifest, resolved, worker)
+            with Lease(store, resolved, spec.job.info.writer) as lease:
+                if lease.wait():
+                    found = _ask(store, spec, resolved)
+                    handle = _stored(spec, store, inputs, resolved, found)
+                    if handle is not None:
+                        return handle
+                return _make(spec, store, inputs, manifest, resolved, worker)
         finally:
             if taken:
                 _flights.give_back(flight)

@@ -8,6 +8,7 @@ from typing import Any
 from invariant_dask.plan.plan import Decision, Plan, PlannedNode
 from invariant_dask.plan.program import Program
 from invariant_dask.runtime.handle import Outcome
+from invariant_dask.store.backend import Missed
 
 
 @dataclass
@@ -26,6 +27,9 @@ class Run:
     """What happened to the nodes that got a task, by planned digest in hex."""
     earlier: list[Plan] = field(default_factory=list)
     """The plans of what had to be known before all switches were decided."""
+
+    missed: list[Missed] = field(default_factory=list)
+    """What tiers of a chain do not have, though it was published in this run or before it."""
 
     @property
     def plan(self) -> Plan:

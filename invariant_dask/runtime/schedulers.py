@@ -26,6 +26,7 @@ from invariant_dask.runtime.graph import Work
 from invariant_dask.runtime.handle import Handle, Report
 from invariant_dask.runtime.loop import run_here
 from invariant_dask.runtime.task import settle
+from invariant_dask.store.backend import Missed
 from invariant_dask.store.opening import StoreRef
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Scheduler(Protocol):
     """Somewhere to run Dask graphs."""
 
     reports_by_event: bool
+    missed: list[Missed]
+    """What tiers of a chain did not get from others than this process."""
 
     def prepare(self, store: Store) -> None: ...
 
@@ -79,6 +82,7 @@ class LocalScheduler:
     def __init__(self, get: Callable[..., Any], options: dict[str, Any] | None = None) -> None:
         self.get = get
         self.options = options or {}
+        self.missed: list[Missed] = []
 
     def prepare(self, store: Store) -> None:
         import dask.multiprocessing
@@ -142,6 +146,7 @@ class ClusterScheduler:
         self.client = client
         self.owned = owned
         self.salt = b""
+        self.missed: list[Missed] = []
         self._erred: list[str] = []
         self._kept: list[Any] = []
 
@@ -176,7 +181,8 @@ class ClusterScheduler:
         quiet = {"distributed.admin.large-graph-warning-threshold": "1GiB"}
         try:
             with (
-                _settled(self.client, work.info.store), listening(self.client, report),
+                _settled(self.client, work.info.store, True, self.missed),
+                listening(self.client, report),
                 dask.config.set(quiet), _annotated(work.hints),
             ):  # fmt: skip
                 futures = self.client.get(expr, work.wanted_keys, sync=False)
@@ -224,8 +230,12 @@ class ClusterScheduler:
 
 
 @contextmanager
-def _settled(client: Client, store: StoreRef) -> Iterator[None]:
+def _settled(
+    client: Client, store: StoreRef, everywhere: bool, missed: list[Missed]
+) -> Iterator[None]:
     """Have workers commit what tasks of a block published: others may not see it until then.
+
+    What tiers of a chain lack in spite of that is added to `missed`.
 
     If that fails, the values of the block are right all the same, so it is a warning; and if the
     block itself fails, that is what the user must hear about.
@@ -237,20 +247,24 @@ def _settled(client: Client, store: StoreRef) -> Iterator[None]:
         if trouble:
             logger.warning("%s", trouble)
         raise
-    trouble = _settle(client, store)
+    trouble = _settle(client, store, everywhere, missed)
     if trouble:
         warnings.warn(trouble, stacklevel=2)
 
 
-def _settle(client: Client, store: StoreRef) -> str:
+def _settle(
+    client: Client, store: StoreRef, everywhere: bool = False, missed: list[Missed] | None = None
+) -> str:
     """Have workers commit, and say what came in the way."""
     reasons: dict[str, object] = {}
     if client.status != "running":  # asking would wait for a scheduler that may be gone
         reasons = {store.url: "the connection to the scheduler is lost"}
     else:
         try:
-            answers = client.run(settle, store, on_error="return")
-            reasons = {worker: answer for worker, answer in answers.items() if answer is not None}
+            answers = client.run(settle, store, everywhere, on_error="return")
+            reasons = {w: answer for w, answer in answers.items() if isinstance(answer, Exception)}
+            if missed is not None:
+                missed += [each for w in answers.keys() - reasons.keys() for each in answers[w]]
         except Exception as error:  # noqa: BLE001  Dask says in many ways that nobody answers
             reasons = {store.url: error}
     if not reasons:

@@ -28,6 +28,8 @@ class RunInfo(NamedTuple):
     writer: str = ""
     types: tuple[str, ...] = ()
     """Classes of installed packages whose values tasks may meet; see `claims.references`."""
+    leases: bool = False
+    """Whether clusters take turns at making the same artifact."""
 
 
 @lru_cache(maxsize=64)

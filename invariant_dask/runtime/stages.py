@@ -75,11 +75,14 @@ class Stages:
         driver = Driver(self.store, run, again - done, self.progress, read, self.info)
         # What is made from these is stored as it came out some other time.
         driver.void |= done
-        driver.start()
-        driver.take_over(self.made)
-        if not driver.finished:
-            with self.scheduler() as chosen:
-                driver.finish(chosen)
+        try:
+            driver.start()
+            driver.take_over(self.made)
+            if not driver.finished:
+                with self.scheduler() as chosen:
+                    driver.finish(chosen)
+        finally:
+            driver.root.release()
         self.made.update((steps[index].planned, made) for index, made in driver.handles.items())
 
 

@@ -17,6 +17,7 @@ from invariant_dask.errors import ArtifactLostError, StoreUnavailableError
 from invariant_dask.runtime.handle import Handle, Outcome, Recipe
 from invariant_dask.runtime.produce import produce
 from invariant_dask.runtime.spec import RunInfo, Spec, bind_types
+from invariant_dask.store.backend import Missed
 from invariant_dask.store.base import Store
 from invariant_dask.store.opening import StoreRef
 
@@ -51,8 +52,10 @@ def _let_entries_wait(store: Store) -> None:
                 _waiting[store] = group
 
 
-def settle(ref: StoreRef) -> None:
+def settle(ref: StoreRef, everywhere: bool = False) -> tuple[Missed, ...]:
     """Commit what tasks of this worker published.
+
+    With `everywhere`, also wait until all tiers of a chain have it, and return what they lack.
 
     Raises
     ------
@@ -62,11 +65,12 @@ def settle(ref: StoreRef) -> None:
     store = ref.open()
     with _waiting_lock:
         group = _waiting.pop(store, None)
-    trouble = store.not_persisted()
+    lost = store.missed()
     if group is not None:
         group.__exit__(None, None, None)
-    if trouble:
-        raise StoreUnavailableError(trouble)
+    if lost is not None:
+        raise StoreUnavailableError(f"not persisted: {lost}")
+    return store.barrier() if everywhere else ()
 
 
 @dataclass(frozen=True, slots=True)

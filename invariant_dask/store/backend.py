@@ -8,13 +8,15 @@ from __future__ import annotations
 import os
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from invariant_dask.core.digest import BlobId
+from invariant_dask.store.keeper import Keeper
 from invariant_dask.store.record import EntryRow
 
 if TYPE_CHECKING:
@@ -47,12 +49,45 @@ class StoreStats:
     """Entries that had to make room."""
 
 
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """What a tier of a chain does not have, though it was published."""
+
+    tier: str
+    count: int
+    names: tuple[str, ...]
+    """Nodes, or ops where no node is known; the first few."""
+    reason: str
+
+    def __str__(self) -> str:
+        more = ", ..." if self.count > len(self.names) else ""
+        what = "artifact is" if self.count == 1 else "artifacts are"
+        return f"{self.count} {what} not in {self.tier} ({', '.join(self.names)}{more}): " + (
+            self.reason
+        )
+
+
+def merged(missed: Iterable[Missed]) -> list[Missed]:
+    """Return what several processes miss, added up for each tier."""
+    tiers: dict[str, Missed] = {}
+    for each in missed:
+        other = tiers.get(each.tier)
+        if other is not None:
+            names = tuple(dict.fromkeys((*other.names, *each.names)))[:5]
+            each = Missed(each.tier, other.count + each.count, names, other.reason)  # noqa: PLW2901
+        tiers[each.tier] = each
+    return list(tiers.values())
+
+
 def _no_counts() -> dict[str, int]:
     return {field.name: 0 for field in fields(StoreStats)}
 
 
 class Backend(ABC):
     """The part of a store that differs from store to store; see `store.base.Store`."""
+
+    leases = False
+    """Whether runs take turns with those of other clusters at making the same artifact."""
 
     def __init__(self) -> None:
         self._counts = _no_counts()
@@ -74,6 +109,11 @@ class Backend(ABC):
     def is_process_local(self) -> bool:
         """Whether no other process can ever see what is in here."""
         return False
+
+    @property
+    def local_folder(self) -> Path | None:
+        """A folder of this host that belongs to the store and can be written, if it has one."""
+        return None
 
     @abstractmethod
     def _token(self) -> str:
@@ -155,9 +195,20 @@ class Backend(ABC):
         """
         return nullcontext()
 
-    def not_persisted(self) -> str:
-        """Say, once, what was published and could not be kept since this was last asked."""
-        return ""
+    def missed(self) -> Missed | None:
+        """Return, once, what was published and could not be kept since this was last asked."""
+        return None
+
+    def keeper(self) -> Keeper | None:
+        """Return who looks after the place, or None if nothing there needs it."""
+        return None
+
+    def barrier(self) -> tuple[Missed, ...]:
+        """Wait until what was published is wherever it has to be, and return what is not.
+
+        A run calls this before it reports success. Only stores that write later have to wait.
+        """
+        return ()
 
     def close(self) -> None:  # noqa: B027
         """Let go of files and connections; using the store again takes them again."""

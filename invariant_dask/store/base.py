@@ -257,7 +257,7 @@ class Store(Reader):
             entry = self._parse(self._read_entries([digest])).get(digest)
             target = [entry.resolved] if type(entry) is PlannedEntry else []
             removed = self._delete_entries([digest, *target])
-            self._misses.found([digest, *target])
+            self._forget_reasons([digest, *target])
         with self._counts_lock:
             self._removals += 1  # afterwards: whoever sees the number finds nothing any more
         return removed

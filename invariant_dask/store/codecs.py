@@ -126,8 +126,8 @@ def _same_array(one: Any, other: Any) -> bool:
         return encode(one) == encode(other)  # the order of bytes, say, is not seen
     if one.ctypes.data == other.ctypes.data and one.strides == other.strides:
         return True
-    bits = [np.ascontiguousarray(array).reshape(-1).view("u1") for array in (one, other)]
-    return bool(np.array_equal(*bits))
+    first, second = (np.ascontiguousarray(each).reshape(-1).view("u1") for each in (one, other))
+    return bool(np.array_equal(first, second))
 
 
 def _lazy(module: str, function: str) -> Callable[[Any], Any]:

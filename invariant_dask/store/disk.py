@@ -1,21 +1,10 @@
 """A store in a folder: a SQLite index with small artifacts in it, and a file for each blob.
 
-Layout, version 3:
-
-    LAYOUT              JSON: {"layout": 3, "made_by": ...}; written first, so that a folder
-                        either says that it is a store or is empty
-    index.sqlite        entries (`store.record`) and which blobs they refer to; WAL mode
-    blobs/ab/<62 hex>   a blob under its id, never changed; written in tmp/ and renamed
-    tmp/                what is being written
-    quarantine/         damaged entries and blobs, for a look, each with a report (JSON) beside it
-    namespaces/<name>/  a store of its own, with this layout: see `DiskStore`
-    tokens/<hex>        written by a client; a worker that sees it sees the same folder
-    .gitignore          keeps it all out of version control
-
-A killed process loses nothing that it had finished and leaves no half entry: SQLite's log brings
-back what was committed, a blob is renamed into place whole, and a record is only written after
-its blobs. A power cut may cost the latest entries; what it damages is found when it is read. The
-folder must be on a file system with working locks, which most network file systems lack.
+`store.folder` says what is where. A killed process loses nothing that it had finished and leaves no
+half entry: SQLite's log brings back what was committed, a blob is renamed into place whole, and a
+record is only written after its blobs. A power cut may cost the latest entries; what it damages is
+found when it is read. The folder must be on a file system with working locks, which most network
+file systems lack.
 """
 
 from __future__ import annotations
@@ -31,29 +20,37 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
-from invariant_dask._version import __version__
 from invariant_dask.core.digest import LEAF_SIZE, BlobId
 from invariant_dask.core.encode import Encoded, encode_keeping
-from invariant_dask.errors import StoreLayoutError, StoreNotSharedError, StoreUnavailableError
-from invariant_dask.store.base import Store, StoreRef, openers
-from invariant_dask.store.eviction import evict, parse_size
+from invariant_dask.errors import StoreUnavailableError
+from invariant_dask.store.base import Store
+from invariant_dask.store.budget import read_budget
+from invariant_dask.store.collecting import make_room
+from invariant_dask.store.disk_keeper import DiskKeeper
+from invariant_dask.store.folder import (
+    DAY,
+    check_layout,
+    move,
+    replace_text,
+    unavailable,
+    write_file,
+    writing,
+)
 from invariant_dask.store.grouping import GroupCommit
 from invariant_dask.store.index import Index
 from invariant_dask.store.record import EntryRow
+from invariant_dask.store.sizes import parse_size
 from invariant_dask.store.spool import Spool, map_file
 from invariant_dask.store.trust import DEFAULT_TERMS, Terms, check_namespace
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-LAYOUT = 3
-
 logger = logging.getLogger("invariant_dask.store")
 
-_DAY = 86_400
 _HOUR = 3600
 _MINUTE = 60
 _MARK_EVERY = 60.0
@@ -79,7 +76,10 @@ class DiskStore(Store):
         The folder; it is made if it is not there.
     size_limit
         The most bytes to keep, as a number or as text such as `"10GB"`. What was used least
-        recently makes room. Without it nothing is ever removed.
+        recently makes room. Without it, and without a budget that was set for the store, nothing is
+        ever removed.
+    leases
+        Whether runs take turns with those of other clusters at making the same artifact.
     namespace
         A part of the folder that shares nothing with the rest. It is a folder too, so that its
         rights can be given to a group of people.
@@ -101,23 +101,26 @@ class DiskStore(Store):
         path: str | os.PathLike[str] = ".invariant",
         *,
         size_limit: int | str | None = None,
+        leases: bool = False,
         namespace: str = "",
         terms: Terms = DEFAULT_TERMS,
     ) -> None:
         super().__init__(terms)
+        self.leases = leases
         # Absolute from the start: the working folder may change, here and in workers.
         self._root = Path(path).expanduser().absolute()
         if namespace:
             check_namespace(namespace)
-            _check_layout(self._root)
+            check_layout(self._root)
             self._root = self._root / "namespaces" / namespace
-        self._limit = parse_size(size_limit)
+        self._own_limit = parse_size(size_limit)
         self._blobs = self._root / "blobs"
         self._tmp = self._root / "tmp"
+        self._group = GroupCommit(self._write_now, str(self._root))
         self._open()
+        self._limit = self._agreed_limit()
         _living.add(self)
         self._lock = threading.Lock()
-        self._group = GroupCommit(self._write_now, str(self._root))
         # Where something must make room here, use is noted more finely.
         self._mark_after = (_HOUR if self._limit is None else _MINUTE) * 10**9
         self._to_mark: dict[bytes, None] = {}
@@ -126,10 +129,13 @@ class DiskStore(Store):
         self._unaccounted: int = self._limit or 0
 
     def _open(self) -> None:
-        writable = _check_layout(self._root)
+        writable = check_layout(self._root)
         self._spool = Spool(self._tmp)
         self._index = Index(self._root / "index.sqlite", read_only=not writable)
         self._file = self._file_now() if writable else None
+        self._keeper = DiskKeeper(
+            self._root, self._index, self._group.flush, is_read_only=not writable
+        )
         self._own_token = secrets.token_hex(16)
         self._token_shown = 0.0
 
@@ -147,6 +153,16 @@ class DiskStore(Store):
     def url(self) -> str:
         """The absolute path of the folder."""
         return str(self._root)
+
+    @property
+    def local_folder(self) -> Path | None:
+        """The folder, if it can be written."""
+        return None if self._file is None else self._root
+
+    @property
+    def size_limit(self) -> int | None:
+        """The most bytes to keep."""
+        return self._limit
 
     @property
     def is_in_place(self) -> bool:
@@ -177,11 +193,11 @@ class DiskStore(Store):
         return self._own_token
 
     def _show_token(self) -> None:
-        with self._lock, _writing(self._root):
+        with self._lock, writing(self._root):
             # Others remove tokens that look abandoned: one in use is renewed.
-            if time.time() - self._token_shown > _DAY:
-                limit = json.dumps({"size_limit": self._limit})
-                _replace_text(self._root / "tokens" / self._own_token, limit, self._tmp)
+            if time.time() - self._token_shown > DAY:
+                limit = json.dumps({"size_limit": self._own_limit})
+                replace_text(self._root / "tokens" / self._own_token, limit, self._tmp)
                 self._token_shown = time.time()
 
     # --- entries ---
@@ -257,7 +273,15 @@ class DiskStore(Store):
                 return
             self._unaccounted = 0
             self._flush_used()
-        self._count(evicted=evict(self._index, self._limit, self._unlink))
+        make_room(self, self._keeper, self._limit)
+
+    def _agreed_limit(self) -> int | None:
+        """Return the smaller one of our own limit and the one that was set for the store."""
+        limits = self._own_limit, read_budget(self._keeper).max_size
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    def keeper(self) -> DiskKeeper:
+        return self._keeper
 
     # --- blobs ---
 
@@ -279,7 +303,7 @@ class DiskStore(Store):
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise _unavailable(self._root, error) from error
+            raise unavailable(self._root, error) from error
         try:
             if os.fstat(fd).st_size != length:
                 return None
@@ -289,13 +313,13 @@ class DiskStore(Store):
             with open(fd, "rb", closefd=False) as file:
                 return file.read(length)
         except OSError as error:
-            raise _unavailable(self._root, error) from error
+            raise unavailable(self._root, error) from error
         finally:
             os.close(fd)
 
     def _write_blobs(self, blobs: Mapping[BlobId, Buffer]) -> None:
         views = {blob: memoryview(data).cast("B") for blob, data in blobs.items()}
-        # Listed before anyone looks whether the file is there: see `eviction.evict`.
+        # Listed before anyone looks whether the file is there: see `disk_keeper`.
         self._index.list_blobs((blob, len(view)) for blob, view in views.items())
         written = 0
         for blob, view in views.items():
@@ -309,12 +333,12 @@ class DiskStore(Store):
 
     def _write_blob(self, blob: BlobId, view: memoryview) -> None:
         path = self._path_of(blob)
-        with _writing(self._root):
+        with writing(self._root):
             partial = self._spool.take(blob) or self._tmp / secrets.token_hex(16)
             try:
                 if not partial.exists():
-                    _write_file(partial, view)
-                _move(partial, path)
+                    write_file(partial, view)
+                move(partial, path)
             except BaseException:
                 partial.unlink(missing_ok=True)
                 raise
@@ -325,7 +349,7 @@ class DiskStore(Store):
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise _unavailable(self._root, error) from error
+            raise unavailable(self._root, error) from error
 
     def _is_same(self, blob: BlobId, view: memoryview) -> bool:
         """Whether a blob is undamaged, which is cheaper to see than to lose the artifact."""
@@ -341,10 +365,6 @@ class DiskStore(Store):
     def _has_blobs(self, blobs: Collection[tuple[BlobId, int]]) -> set[BlobId]:
         return {blob for blob, length in blobs if self._has_blob(blob, length)}
 
-    def _unlink(self, blob: BlobId) -> None:
-        with _writing(self._root):
-            self._path_of(blob).unlink(missing_ok=True)
-
     # --- damage ---
 
     def _quarantine_entry(self, digest: bytes, data: bytes) -> None:
@@ -356,11 +376,11 @@ class DiskStore(Store):
                 logger.info("%s: cannot keep a damaged entry: %s", self._root, error)
 
     def _quarantine_blob(self, blob: BlobId) -> None:
-        with _writing(self._root), contextlib.suppress(FileNotFoundError):
+        with writing(self._root), contextlib.suppress(FileNotFoundError):
             self._path_of(blob).replace(self._aside(blob, "blob"))
 
     def _keep_report(self, name: bytes, what: str, report: Mapping[str, str]) -> None:
-        with _writing(self._root):
+        with writing(self._root):
             kept = sorted((self._root / "quarantine").glob(f"*-{name.hex()}.{what}"))
             if kept:  # else it was replaced by a good one meanwhile
                 text = json.dumps(report, indent=1)
@@ -375,155 +395,6 @@ class DiskStore(Store):
             path.with_name(f"{path.name}.json").unlink(missing_ok=True)
         # The time comes first: names sort by age.
         return folder / f"{time.time_ns()}-{name.hex()}.{what}"
-
-
-def _move(partial: Path, path: Path) -> None:
-    try:
-        partial.replace(path)
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.replace(path)
-
-
-def _write_file(path: Path, view: memoryview) -> None:
-    # Read-only even for ourselves: whoever writes into a blob by mistake gets an error.
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
-    try:
-        while view:
-            view = view[os.write(fd, view[: 1 << 30]) :]
-    finally:
-        os.close(fd)
-
-
-def _replace_text(path: Path, text: str, tmp: Path) -> None:
-    partial = tmp / f"LAYOUT.{secrets.token_hex(8)}"
-    try:
-        partial.write_text(text)
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-
-
-# --- the folder ----------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _writing(root: Path) -> Any:
-    try:
-        yield
-    except OSError as error:
-        raise _unavailable(root, error) from error
-
-
-def _unavailable(root: Path, error: OSError) -> StoreUnavailableError:
-    if isinstance(error, StoreUnavailableError):
-        return error
-    return StoreUnavailableError(f"store {root} cannot be used: {error}")
-
-
-def _check_layout(root: Path) -> bool:
-    """Make sure that a folder is a store of this layout, making it one if it is empty.
-
-    Returns whether it can be written.
-    """
-    if root.exists() and not root.is_dir():
-        msg = f"{root} is a file; a store needs a folder of its own"
-        raise StoreLayoutError(msg)
-    with _writing(root):
-        root.mkdir(parents=True, exist_ok=True)
-        if not _has_layout(root):
-            _claim_folder(root)
-        if not os.access(root, os.W_OK | os.X_OK):
-            logger.warning("store %s cannot be written here: what it holds is used", root)
-            return False
-        for name in ("blobs", "tmp", "tokens", "quarantine"):
-            (root / name).mkdir(exist_ok=True)
-        _remove_old(root / "tmp", _DAY)
-        _remove_old(root / "tokens", 7 * _DAY)
-    return True
-
-
-def _has_layout(root: Path) -> bool:
-    try:
-        text = (root / "LAYOUT").read_text()
-    except FileNotFoundError:
-        return False
-    try:
-        version = json.loads(text)["layout"]
-    except (ValueError, TypeError, KeyError) as error:
-        msg = f"{root / 'LAYOUT'} is not readable as a store's; move the folder away"
-        raise StoreLayoutError(msg) from error
-    if version != LAYOUT:
-        msg = (
-            f"store {root} has layout version {version}, and this invariant-dask {__version__} "
-            f"knows version {LAYOUT}; use the version that made it, or another folder"
-        )
-        raise StoreLayoutError(msg)
-    return True
-
-
-def _claim_folder(root: Path) -> None:
-    # What another process, or one that was killed, wrote on its way to the same is not in the way.
-    foreign = [path.name for path in root.iterdir() if not path.name.startswith("LAYOUT")]
-    if foreign and not _has_layout(root):
-        msg = (
-            f"{root} holds something else than a store ({', '.join(sorted(foreign)[:3])}); "
-            "name a folder that is empty or not there"
-        )
-        raise StoreLayoutError(msg)
-    layout = json.dumps({"layout": LAYOUT, "made_by": f"invariant-dask {__version__}"})
-    _replace_text(root / "LAYOUT", layout, root)
-    (root / ".gitignore").write_text("*\n")
-
-
-def _remove_old(folder: Path, seconds: float) -> None:
-    limit = time.time() - seconds
-    for path in folder.iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            if path.stat().st_mtime < limit:
-                path.unlink()
-
-
-# --- opening from a reference --------------------------------------------------------------------
-
-# The stores of this process that were opened from references; they stay open between tasks.
-_opened: dict[tuple[str, int | None, Terms], DiskStore] = {}
-_opened_lock = threading.Lock()
-
-
-def _after_fork() -> None:
-    global _opened_lock  # noqa: PLW0603  a thread that the child does not have may hold it
-    _opened_lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_after_fork)
-
-
-def _open(ref: StoreRef) -> Store:
-    # The folder is never made here: an empty one on the wrong disk would look like a store.
-    try:
-        limit = json.loads((Path(ref.url) / "tokens" / ref.token).read_text())["size_limit"]
-    except (FileNotFoundError, NotADirectoryError):
-        msg = (
-            f"this process ({os.uname().nodename}, pid {os.getpid()}) does not see the store "
-            f"{ref.url} of the client; use a folder that all workers share, or an s3:// URL, or "
-            "let results stay on the client with NullStore"
-        )
-        raise StoreNotSharedError(msg) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        msg = f"store {ref.url} of the client cannot be opened here: {error}"
-        raise StoreUnavailableError(msg) from error
-    with _opened_lock:
-        store = _opened.get((ref.url, limit, ref.terms))
-        if store is None:
-            store = DiskStore(ref.url, size_limit=limit, terms=ref.terms)
-            _opened[ref.url, limit, ref.terms] = store
-        store.settle_in()
-    return store
-
-
-openers[DiskStore.kind] = _open
 
 
 def _commit_all() -> None:

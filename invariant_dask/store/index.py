@@ -126,6 +126,12 @@ class Index:
         with self._errors, connections.write_lock:
             return int(connections.writer.execute("PRAGMA data_version").fetchone()[0])
 
+    def select(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Run a query beside whoever writes."""
+        connections = self._open()
+        with self._errors, connections.read_lock:
+            return connections.reader.execute(sql, values).fetchall()
+
     def total_size(self) -> int:
         """Return the bytes of all entries and blobs."""
         sql = "SELECT (SELECT total(size) FROM entries) + (SELECT total(size) FROM blobs)"
@@ -164,6 +170,9 @@ class Index:
                 if not sql.execute("SELECT 1 FROM blobs WHERE blob = ?", (blob,)).fetchone():
                     return False
             if refs:
+                # What a record named that is replaced is named no more.
+                replaced = {(digest,) for digest, _ in refs}
+                sql.executemany("DELETE FROM refs WHERE digest = ?", list(replaced))
                 sql.executemany("INSERT OR IGNORE INTO refs VALUES (?, ?)", refs)
             if beside_others:
                 _insert_many_at_once(sql, values)

@@ -15,7 +15,7 @@ import secrets
 import tempfile
 import threading
 import time
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
@@ -31,12 +31,14 @@ from invariant_dask.errors import (
     StoreUnavailableError,
 )
 from invariant_dask.store import objects_names as names
+from invariant_dask.store.backend import Missed
 from invariant_dask.store.base import Store, StoreRef
 from invariant_dask.store.objects_client import AT_ONCE, BUDGET, ObjectClient
-from invariant_dask.store.objects_reading import Stored, get_entries, read_large, scan
+from invariant_dask.store.objects_keeper import ObjectKeeper
+from invariant_dask.store.objects_reading import get_entries, read_large
 from invariant_dask.store.objects_uploads import SMALL, Uploads
 from invariant_dask.store.objects_urls import connect, locate
-from invariant_dask.store.objects_wire import PART, ObjectInfo
+from invariant_dask.store.objects_wire import PART, ObjectInfo, Wire
 from invariant_dask.store.record import ENTRY_LIMIT, EntryRow, parse_entry
 from invariant_dask.store.spool import Spool
 from invariant_dask.store.trust import DEFAULT_TERMS, Terms
@@ -65,6 +67,8 @@ class ObjectStore(Store):
         Seconds that a request may take with all its attempts.
     concurrency
         How many requests are on their way at a time.
+    leases
+        Whether runs take turns with those of other clusters at making the same artifact.
     terms
         Whose entries are taken, and how large artifacts may be.
     options
@@ -91,12 +95,17 @@ class ObjectStore(Store):
         client: str | None = None,
         timeout: float = BUDGET,
         concurrency: int = AT_ONCE,
+        leases: bool = False,
         terms: Terms = DEFAULT_TERMS,
         **options: Any,
     ) -> None:
         super().__init__(terms)
+        self.leases = leases
         self._location = locate(url, client, options)
-        settings = {"client": client, "timeout": timeout, "concurrency": concurrency}
+        settings = {
+            "client": client, "timeout": timeout, "concurrency": concurrency,
+            "leases": leases or None,
+        }  # fmt: skip
         self._options: dict[str, Any] = {
             **{name: value for name, value in settings.items() if value is not None},
             **options,
@@ -106,6 +115,8 @@ class ObjectStore(Store):
             budget=timeout, at_once=concurrency,
         )  # fmt: skip
         self._uploads = Uploads(self._start_upload, self.place)
+        folder = Path(self._location.prefix) if self._location.scheme == "file" else None
+        self._keeper = ObjectKeeper(self._client, self._uploads.flush, folder)
         self._own_token = secrets.token_hex(16)
         self._lock = threading.Lock()
         self._token_shown = False
@@ -198,10 +209,10 @@ class ObjectStore(Store):
     def grouping(self) -> AbstractContextManager[None]:
         return self._uploads.open()
 
-    def not_persisted(self) -> str:
+    def missed(self) -> Missed | None:
         self._uploads.flush()
         lost, reason = self._uploads.take_losses()
-        return f"{self.place}: not persisted: {lost}: {reason}" if lost else ""
+        return Missed(self.place, lost.total(), tuple(lost), reason) if lost else None
 
     def _read_entries(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
         waiting = self._uploads.entries(digests)
@@ -251,6 +262,8 @@ class ObjectStore(Store):
         await asyncio.gather(*(put(names.entry_name(row.digest), row.data) for row in records))
         claims = [row for row in rows if row.target is not None]
         await asyncio.gather(*(put(names.entry_name(row.digest), row.data) for row in claims))
+        if records:
+            await self._make_sure_of(blobs)
 
     async def _upload_blob(self, blob: BlobId, data: memoryview) -> None:
         name, view = names.blob_name(blob), data.cast("B")
@@ -262,6 +275,13 @@ class ObjectStore(Store):
                 if now - there.modified < _LATELY:
                     return
         await self._client.put_one(name, view)
+
+    async def _make_sure_of(self, blobs: Mapping[BlobId, Buffer]) -> None:
+        """Send large blobs again that a collector took away before their record was there."""
+        for blob, data in blobs.items():
+            view, name = memoryview(data).cast("B"), names.blob_name(blob)
+            if len(view) > SMALL and not await self._client.attempt(name, partial(_head, name)):
+                await self._client.put_one(name, view)
 
     def _delete_entries(self, digests: Sequence[bytes]) -> int:
         self._uploads.flush()
@@ -371,21 +391,12 @@ class ObjectStore(Store):
 
     # --- upkeep ---
 
-    def _scan_entries(self) -> Iterator[Stored]:
-        """Yield all entries, a part of the store at a time."""
-        return scan(self._client, "entries")
+    def keeper(self) -> ObjectKeeper:
+        return self._keeper
 
-    def _scan_blobs(self) -> Iterator[Stored]:
-        """Yield all blobs, a part of the store at a time."""
-        return scan(self._client, "blobs")
 
-    def _delete_if(self, seen: ObjectInfo) -> bool:
-        """Remove an entry or blob unless it was written since it was seen."""
-        return self._client.delete_if(seen)
-
-    def _server_time(self) -> float:
-        """Return the time by the clock that `ObjectInfo.modified` is of."""
-        return self._client.server_time()
+async def _head(name: str, wire: Wire) -> ObjectInfo | None:
+    return await wire.head(name)
 
 
 def _is_sound(digest: bytes, data: bytes) -> bool:

@@ -170,6 +170,18 @@ class ObjectClient:
         """Remove objects; they need not be there."""
         self._each(self.delete_one, names)
 
+    def delete_many_if(self, seen: Collection[ObjectInfo]) -> list[ObjectInfo]:
+        """Remove objects unless they were written since they were seen; return what went."""
+        found = {info.name: info for info in seen}
+        gone: list[ObjectInfo] = []
+
+        async def delete(name: str) -> None:
+            if await self.attempt(name, lambda wire: wire.delete_if(found[name])):
+                gone.append(found[name])
+
+        self._each(delete, found)
+        return gone
+
     def list_many(self, folders: Collection[str], most: int | None = None) -> list[ObjectInfo]:
         """Return the objects below folders, or the first of each, once at least `most` are read."""
         found: dict[str, list[ObjectInfo]] = {}

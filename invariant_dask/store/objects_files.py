@@ -134,6 +134,29 @@ class FilesWire(Wire):
         with contextlib.suppress(FileNotFoundError, FileExistsError):
             path.hardlink_to(self._root / source)
 
+    async def delete_if(self, seen: ObjectInfo) -> bool:
+        return await asyncio.to_thread(self._delete_if, seen)
+
+    def _delete_if(self, seen: ObjectInfo) -> bool:
+        # Out of the way first: what is looked at after that can be replaced by nobody.
+        path, aside = self._root / seen.name, self._tmp / secrets.token_hex(16)
+        now = self._head(seen.name)
+        if now is None or now.etag != seen.etag:
+            return False
+        self._tmp.mkdir(parents=True, exist_ok=True)
+        try:
+            path.rename(aside)
+        except FileNotFoundError:
+            return False
+        try:
+            same = _info(seen.name, aside.stat()).etag == seen.etag
+            if not same:
+                with contextlib.suppress(FileExistsError):
+                    path.hardlink_to(aside)
+        finally:
+            aside.unlink()
+        return same
+
     async def delete(self, name: str) -> None:
         await asyncio.to_thread((self._root / name).unlink, missing_ok=True)
 

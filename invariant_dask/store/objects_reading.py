@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from invariant_dask.errors import StoreUnavailableError
 from invariant_dask.store import objects_names as names
 from invariant_dask.store.objects_client import ObjectClient
-from invariant_dask.store.objects_wire import ObjectInfo
 from invariant_dask.store.record import ENTRY_LIMIT
 from invariant_dask.store.spool import map_file
 
@@ -24,13 +23,6 @@ SHARD_SAMPLE = 5000
 """How many objects are listed to guess how many there are."""
 
 _SAMPLE = 512
-
-
-class Stored(NamedTuple):
-    """An entry or blob as a listing shows it."""
-
-    digest: bytes
-    info: ObjectInfo
 
 
 def get_entries(client: ObjectClient, digests: Sequence[bytes]) -> dict[bytes, bytes]:
@@ -77,36 +69,13 @@ def read_large(client: ObjectClient, name: str, length: int) -> Buffer | None:
     def keep(start: int, part: bytes) -> None:
         data[start : start + len(part)] = part
 
-    return memoryview(data).toreadonly() if _read_parts(client, name, length, keep) else None
+    return memoryview(data).toreadonly() if client.read_parts(name, length, keep) else None
 
 
 def _read_to_file(client: ObjectClient, name: str, length: int) -> Buffer | None:
     with tempfile.TemporaryFile(prefix="invariant-dask-") as file:
         fd = file.fileno()
         os.ftruncate(fd, length)
-        if not _read_parts(client, name, length, lambda at, part: os.pwrite(fd, part, at)):
+        if not client.read_parts(name, length, lambda at, part: os.pwrite(fd, part, at)):
             return None
         return map_file(fd, length)
-
-
-def _read_parts(
-    client: ObjectClient, name: str, length: int, keep: Callable[[int, bytes], object]
-) -> bool:
-    return client.read_parts(name, length, keep)
-
-
-def scan(client: ObjectClient, folder: str) -> Iterator[Stored]:
-    """Yield all entries or blobs, a part of the store at a time."""
-    few = client.list_many([folder], most=SHARD_SAMPLE)
-    for infos in [few] if len(few) < SHARD_SAMPLE else _scan_shards(client, folder):
-        for info in infos:
-            digest = names.digest_of(info.name)
-            if digest is not None:
-                yield Stored(digest, info)
-
-
-def _scan_shards(client: ObjectClient, folder: str) -> Iterator[list[ObjectInfo]]:
-    step = 16
-    for at in range(0, len(names.SHARDS), step):
-        shards = names.SHARDS[at : at + step]
-        yield client.list_many([f"{folder}/{shard}" for shard in shards])

@@ -77,7 +77,8 @@ class Uploads:
             self.flush()
             lost, reason = self.take_losses()
             if lost:
-                logger.warning("%s: not persisted: %s: %s", self._name, lost, reason)
+                told = ", ".join(f"{count} of {op}" for op, count in lost.items())
+                logger.warning("%s: not persisted: %s: %s", self._name, told, reason)
 
     def add(self, blobs: Blobs, rows: Sequence[EntryRow], size: int) -> None:
         """Take an artifact over; wait while too much is on its way."""
@@ -130,11 +131,11 @@ class Uploads:
             last = self._number
             self._changed.wait_for(lambda: not any(n <= last for n in self._waiting))
 
-    def take_losses(self) -> tuple[str, str]:
-        """Return what could not be written since this was last asked, and why."""
+    def take_losses(self) -> tuple[Counter[str], str]:
+        """Return of which ops what could not be written since this was last asked, and why."""
         with self._changed:
             lost, self._lost = self._lost, Counter()
-            return ", ".join(f"{count} of {op}" for op, count in lost.items()), self._reason
+            return lost, self._reason
 
     def entries(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
         """Return the entries that are on their way."""

@@ -30,6 +30,15 @@ class ObjectInfo(NamedTuple):
     modified: float
     """Seconds since 1970, by the clock of the server."""
 
+    def is_as(self, seen: ObjectInfo) -> bool:
+        """Return whether it was not written since it was seen, as far as this can be told.
+
+        The time counts too: the same bytes have the same ETag. Lists know it more finely.
+        """
+        if not self.etag:
+            return self.modified == seen.modified
+        return (self.etag, int(self.modified)) == (seen.etag, int(seen.modified))
+
 
 class RefusedError(Exception):
     """The server understood and will not: trying again does not help."""
@@ -80,7 +89,7 @@ class Wire(ABC):
         request are asked to.
         """
         now = await self.head(seen.name)
-        if now is None or (now.etag, now.modified) != (seen.etag, seen.modified):
+        if now is None or not now.is_as(seen):
             return False
         await self.delete(seen.name)
         return True

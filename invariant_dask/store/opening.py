@@ -1,23 +1,28 @@
-"""Open stores by what people write: a path, `memory:`, `null:`; or by reference."""
+"""Open stores by what people write: a path, `memory:`, `null:`, a list of them; or by reference."""
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from invariant_dask.errors import SpecError
+from invariant_dask.errors import SpecError, StoreUnavailableError
 from invariant_dask.store.base import Store, StoreRef, openers, register_live
+from invariant_dask.store.chain import ChainStore
 from invariant_dask.store.disk import DiskStore
-from invariant_dask.store.eviction import parse_size
 from invariant_dask.store.keys import PublicKey
+from invariant_dask.store.late import LateStore
 from invariant_dask.store.memory import MemoryStore
 from invariant_dask.store.null import NullStore
-from invariant_dask.store.trust import Policy, Terms, check_namespace, parse_trust
+from invariant_dask.store.sizes import parse_size
+from invariant_dask.store.tiers import Tier
+from invariant_dask.store.trust import DEFAULT_TERMS, Policy, Terms, check_namespace, parse_trust
 
 __all__ = ["DEFAULT_PATH", "VARIABLE", "StoreRef", "open_store", "register_live"]
 
@@ -26,7 +31,10 @@ VARIABLE = "INVARIANT_STORE"
 
 DEFAULT_PATH = ".invariant"
 
-_KNOWN = "memory:, null:, disk:PATH, s3://, gs://, az://, file:// and memory:// URLs, or a path"
+_KNOWN = (
+    "memory:, null:, disk:PATH, s3://, gs://, az://, file:// and memory:// URLs, a path, or a list "
+    "of these"
+)
 _OBJECTS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "file", "memory"}
 # Two letters at least, so that C:\folder is a path.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(.*)", re.DOTALL)
@@ -34,9 +42,21 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(.*)", re.DOTALL)
 _shared: WeakValueDictionary[object, Any] = WeakValueDictionary()
 os.register_at_fork(after_in_child=_shared.clear)
 
+_chains: WeakValueDictionary[tuple[Any, ...], ChainStore] = WeakValueDictionary()
+os.register_at_fork(after_in_child=_chains.clear)
+
+_TIER_OPTIONS = {"write", "private", "name"}
+_OPTIONS = {"trust", "trusted_keys", "namespace", "max_artifact_size"}
+
+One = str | os.PathLike[str] | Store
+Where = One | Sequence[One | Tier | Mapping[str, Any]]
+"""What names a store, or several from near to far."""
+
+logger = logging.getLogger("invariant_dask.store")
+
 
 def open_store(
-    where: str | os.PathLike[str] | Store | None = None,
+    where: Where | None = None,
     *,
     trust: Policy = None,
     trusted_keys: str | Sequence[str | PublicKey] = (),
@@ -44,7 +64,7 @@ def open_store(
     max_artifact_size: int | str | None = None,
     **options: Any,
 ) -> Store:
-    """Return the store that is meant by a URL or path.
+    """Return the store that is meant by a URL or path, or the chain that is meant by several.
 
     Parameters
     ----------
@@ -53,6 +73,13 @@ def open_store(
         is returned as it is. By default what the environment variable `INVARIANT_STORE` says, else
         the folder `.invariant`. While the store of a folder or URL is in use, the same one is
         returned again.
+
+        A list gives a `ChainStore` from near to far. Each item is one of these, a `Tier`, or a
+        mapping with `url`, what `Tier` takes and the options below: `{"url": "s3://team/cache",
+        "write": "behind", "trust": "signed"}`. Those of `trust`, `trusted_keys`, `namespace` and
+        `max_artifact_size` that stand beside the list hold for all items that have not their own.
+        Text that begins with `[` is such a list in JSON, in the variable too; a folder whose name
+        begins so is written `./[name`. A tier that cannot be used yet is opened later.
     trust
         Whose results are taken: `"any"`; `"signed"`, by a key that this user trusts; or a list of
         the only keys to believe. By default what `INVARIANT_TRUST` says, else `"any"`.
@@ -82,22 +109,31 @@ def open_store(
     --------
     >>> open_store("memory:")
     MemoryStore('memory:')
+    >>> open_store(["memory:", "null:"])
+    ChainStore('["memory:", "null:"]')
     """
+    if where is None:
+        where = os.environ.get(VARIABLE) or DEFAULT_PATH
+    if isinstance(where, str) and where.lstrip().startswith("["):
+        where = _listed(where)
     if options and not (isinstance(where, str) and "://" in where):
         msg = f"{', '.join(options)}: only stores that are named by a URL take options"
         raise SpecError(msg)
+    if isinstance(where, (list, tuple)):
+        common: dict[str, Any] = {"trust": trust, "max_artifact_size": max_artifact_size}
+        common = {name: given for name, given in common.items() if given is not None}
+        if trusted_keys:
+            common["trusted_keys"] = trusted_keys
+        if namespace:
+            common["namespace"] = namespace
+        return _chain(where, common)
     if isinstance(where, Store):
         if trust is not None or trusted_keys or namespace or max_artifact_size is not None:
             raise SpecError(f"options open a place; {where!r} is open already")
         return where
     if namespace:
         check_namespace(namespace)
-    limit = parse_size(max_artifact_size, "max_artifact_size")
-    terms = Terms(parse_trust(trust, trusted_keys))
-    if limit is not None:
-        terms = replace(terms, max_artifact_size=limit)
-    if where is None:
-        where = os.environ.get(VARIABLE) or DEFAULT_PATH
+    terms = _terms(trust, trusted_keys, max_artifact_size)
     if isinstance(where, Path):
         return _disk(where, namespace, terms)
     given: object = where
@@ -112,6 +148,76 @@ def open_store(
         msg = f"not one place of a store: {where!r}; there are {_KNOWN}"
         raise SpecError(msg)
     return _from_text(text, namespace, terms, options)
+
+
+def _terms(
+    trust: Policy = None,
+    trusted_keys: str | Sequence[str | PublicKey] = (),
+    max_artifact_size: int | str | None = None,
+) -> Terms:
+    limit = parse_size(max_artifact_size, "max_artifact_size")
+    if limit is None:
+        limit = DEFAULT_TERMS.max_artifact_size
+    return Terms(parse_trust(trust, trusted_keys), limit)
+
+
+def _listed(text: str) -> list[Any]:
+    try:
+        listed = json.loads(text)
+    except ValueError as error:
+        msg = (
+            f'not a JSON list of stores: {text!r} ({error}); write ["./.invariant", "/shared"], '
+            "or ./ before the name of a folder that begins with ["
+        )
+        raise SpecError(msg) from error
+    assert isinstance(listed, list)
+    return listed
+
+
+def _chain(items: Sequence[Any], options: Mapping[str, Any]) -> ChainStore:
+    tiers = [_tier(item, options) for item in items]
+    if tiers and all(isinstance(tier.store, LateStore) for tier in tiers):
+        tiers[0].store.generation()  # raises what is wrong with it
+    # Whoever compiles often gets the same chain: it knows which tiers fail, and what they miss.
+    key = tuple((_key_of(tier.store), tier.write, tier.private, tier.name) for tier in tiers)
+    chain = _chains.get(key)
+    if chain is None:
+        chain = _chains[key] = ChainStore(*tiers)
+    return chain
+
+
+def _key_of(store: Store) -> Any:
+    return (store.url, store.terms) if isinstance(store, LateStore) else store
+
+
+def _tier(item: Any, options: Mapping[str, Any]) -> Tier:
+    if isinstance(item, (Tier, Store)):
+        if options:
+            msg = f"{', '.join(options)}: options open places; give those of {item!r} where it is"
+            raise SpecError(f"{msg} opened")
+        return item if isinstance(item, Tier) else Tier(item)
+    own: dict[str, Any] = {"url": item}
+    if isinstance(item, Mapping):
+        own = dict(item)
+        if "url" not in own:
+            takes = ", ".join(sorted(_TIER_OPTIONS | _OPTIONS))
+            msg = f"not a tier of a chain: there are {', '.join(own)}; it takes url, and perhaps"
+            raise SpecError(f"{msg} {takes}, or options of the store")  # not shown: maybe secret
+    url = own.pop("url")
+    if isinstance(url, (list, tuple, Mapping)) or url is None:
+        raise SpecError(f"not a tier of a chain: {item!r}; there are {_KNOWN}, but lists")
+    how = {name: own.pop(name) for name in _TIER_OPTIONS & own.keys()}
+    return Tier(_open_tier(url, {**options, **own}), **how)
+
+
+def _open_tier(url: One, options: Mapping[str, Any]) -> Store:
+    try:
+        return open_store(url, **options)
+    except StoreUnavailableError as error:
+        # The other tiers do without it until it is there.
+        logger.warning("tier %s cannot be used yet: %s", url, error)
+        about = {name: given for name, given in options.items() if name in _OPTIONS - {"namespace"}}
+        return LateStore(str(url), _terms(**about), partial(open_store, url, **options))
 
 
 def _disk(path: str | Path, namespace: str, terms: Terms) -> DiskStore:

@@ -11,7 +11,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -89,10 +89,15 @@ class Reader(Backend):
         wanted = list(dict.fromkeys(digests))
         if not wanted:
             return {}
-        found = self._with_blobs(self._resolve(wanted, self._read_entries(wanted)))
-        self._misses.found(found)
+        return self._look_up(wanted)[0]
+
+    def _look_up(self, wanted: Sequence[bytes]) -> tuple[dict[bytes, Found], dict[bytes, bytes]]:
+        """Return what was found, and all entries that were read on the way and taken, as bytes."""
+        rows = self._read_entries(wanted)
+        found = self._with_blobs(self._resolve(wanted, rows))
+        self._forget_reasons(found)
         self._count(hits=len(found), misses=len(wanted) - len(found))
-        return found
+        return found, rows
 
     def rows_of(self, op: str, limit: int) -> dict[bytes, bytes]:
         """Return the latest records of an op as they are kept, unread: see `found_in`."""
@@ -107,7 +112,7 @@ class Reader(Backend):
         found = Found(entry, None, vouched)
         if not entry.is_inline and not self._with_blobs({digest: found}):
             return None
-        self._misses.found([digest])
+        self._forget_reasons([digest])
         with self._counts_lock:
             self._counts["hits"] += 1
         return found
@@ -122,23 +127,34 @@ class Reader(Backend):
         The text begins with `damaged`, `untrusted`, `lost` or `refused`. Only the latest ten
         thousand are remembered, and only what this object saw.
         """
-        return self._misses.why(parse_digest(digest))
+        return self._reason(parse_digest(digest))
+
+    def _reason(self, digest: bytes) -> str:
+        return self._misses.why(digest)
+
+    def _forget_reasons(self, digests: Collection[bytes]) -> None:
+        self._misses.found(digests)
 
     def note_loss(self, digest: bytes, reason: str) -> None:
         """Remember that what was found under a digest turned out to be gone."""
         self._misses.note(digest, f"lost: {reason}")
 
-    def _resolve(self, wanted: Sequence[bytes], rows: Mapping[bytes, bytes]) -> dict[bytes, Found]:
+    def _resolve(self, wanted: Sequence[bytes], rows: dict[bytes, bytes]) -> dict[bytes, Found]:
+        """Follow planned entries to their records.
+
+        Rows that are read on the way are added to `rows`, and those that are not taken go.
+        """
         entries = self._parse(rows)
-        if not entries:
-            return {}
         targets = {
             entry.resolved for entry in entries.values() if type(entry) is PlannedEntry
         }.difference(entries)
         if targets:
             further = self._read_entries(list(targets))
             entries.update(self._parse(further))
-            rows = {**rows, **further}
+            rows.update(further)
+        if len(entries) < len(rows):
+            for digest in rows.keys() - entries.keys():
+                del rows[digest]
         found = {}
         for digest in wanted:
             entry = entries.get(digest)
@@ -150,7 +166,7 @@ class Reader(Backend):
                 if type(record) is Record and record.hash == entry.hash:
                     found[digest] = Found(record, entry)
                 elif record is None:
-                    self._misses.note(digest, self._misses.why(entry.resolved) or _NO_RECORD)
+                    self._misses.note(digest, self._reason(entry.resolved) or _NO_RECORD)
                 else:
                     self._misses.note(digest, _OTHER_RESULT)
         if self._judge.vouching() is not None:
@@ -195,6 +211,13 @@ class Reader(Backend):
             elif anybody or not self._is_objected(digest, data, entry.signature):
                 entries[digest] = entry
         return entries
+
+    def _takes(self, digest: bytes, data: bytes) -> bool:
+        """Return whether a look-up here would take an entry that is not damaged."""
+        entry = parse_entry(digest, data)
+        if type(entry) is Record and entry.size > self.terms.max_artifact_size:
+            return False
+        return not self._judge.objection(digest, data, entry.signature)
 
     def _is_objected(self, digest: bytes, data: bytes, signature: bytes) -> bool:
         objection = self._judge.objection(digest, data, signature)

@@ -39,6 +39,7 @@ from invariant_dask.core.digest import (
     ResolvedDigest,
     sha256,
 )
+from invariant_dask.core.forms import identity_of
 from invariant_dask.core.sealed import SealedDict, SealedList
 from invariant_dask.errors import IntegrityError, SpecError
 from invariant_dask.store.about import About
@@ -303,12 +304,14 @@ def check_artifact(record: Record, storage: bytes, blobs: Mapping[BlobId, Buffer
     """
     # Where both forms of a value are the same bytes, which is nearly always, hashing is enough;
     # but the storage form must refer to exactly the blobs that the record lists.
-    if (
-        enc.hash_of_identity(storage) == record.hash
-        and storage.count(_BLOB) == len(record.blobs)
-        and all(enc.blob_reference(length, blob) in storage for blob, length in record.blobs)
+    if storage.count(_BLOB) == len(record.blobs) and all(
+        enc.blob_reference(length, blob) in storage for blob, length in record.blobs
     ):
-        return
+        if enc.hash_of_identity(storage) == record.hash:
+            return
+        identity = identity_of(storage)
+        if identity is not None and enc.hash_of_identity(identity) == record.hash:
+            return
 
     def fetch(blob: BlobId, _length: int) -> Buffer:
         if blob not in blobs:

@@ -210,6 +210,10 @@ class Judge:
         if self.trust.keys is not None or keys.signing_key() is not None:
             self._own.add(data[:DIGEST_SIZE])
 
+    def hand_over(self, other: Judge) -> None:
+        """Let another one know what was published here."""
+        self._own.copy_to(other._own)
+
 
 class _Remembered:
     """The checksums of the entries that came last, up to a number.
@@ -224,6 +228,10 @@ class _Remembered:
 
     def __contains__(self, checksum: bytes) -> bool:
         return checksum in self._known
+
+    def copy_to(self, other: _Remembered) -> None:
+        for checksum in list(self._known):
+            other.add(checksum)
 
     def add(self, checksum: bytes) -> None:
         self._known[checksum] = None

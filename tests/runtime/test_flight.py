@@ -23,7 +23,7 @@ import dask
 import sample_ops
 from invariant_dask import DiskStore, MemoryStore, Node, compile, op
 from invariant_dask.runtime import code, sharing
-from invariant_dask.store import disk
+from invariant_dask.store import disk_opening
 
 started, done = threading.Event(), threading.Event()
 parent = os.getpid()
@@ -36,7 +36,7 @@ def wait(value):
     return value
 
 def busy():
-    with code._lock, disk._opened_lock, sharing._lock:
+    with code._lock, disk_opening._opened_lock, sharing._lock:
         memory.compute(scheduler="sync")
 
 memory = compile({"x": Node("t:wait", {"value": 1})}, store=MemoryStore())

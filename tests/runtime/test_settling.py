@@ -33,7 +33,7 @@ def single(op: object) -> Graph:
     return g
 
 
-def unable(_ref: object) -> None:
+def unable(*_: object) -> None:
     raise StoreUnavailableError("no space left")
 
 

@@ -22,7 +22,7 @@ from invariant_dask.errors import (
     StoreNotSharedError,
     StoreUnavailableError,
 )
-from invariant_dask.store import ObjectStore, Store, open_store
+from invariant_dask.store import Store, open_store
 from invariant_dask.store import objects_names as names
 from invariant_dask.store.objects_wire import PART
 from invariant_dask.testing import sample_manifest, sample_planned
@@ -254,22 +254,3 @@ def test_worth_of_lists_is_weighed() -> None:
     assert names.worth_listing(10_000, 1.0, 10_000)
     assert not names.worth_listing(10_000, 0.01, 10_000), "what is there is read anyhow"
     assert not names.worth_listing(10_000, 1.0, 1_000_000)
-
-
-# --- upkeep ---
-
-
-def test_scan_tells_of_all_entries_and_blobs_and_deletes_what_was_seen(s3: Place) -> None:
-    store = s3.open(client="fsspec")
-    records = [store.put(sample_manifest(n=n), bytes([n]) * 40_000) for n in range(3)]
-    entries = {found.digest: found.info for found in store._scan_entries()}
-    blobs = {found.digest: found.info for found in store._scan_blobs()}
-    assert entries.keys() == {record.resolved for record in records}
-    assert {info.size for info in blobs.values()} == {40_000}
-    assert all(abs(info.modified - store._server_time()) < 100 for info in entries.values())
-    first, second = list(entries)[:2]
-    store._client.put(names.entry_name(first), b"another")
-    assert not store._delete_if(entries[first])
-    assert store._delete_if(entries[second])
-    assert isinstance(store, ObjectStore)
-    assert not store.exists(second)

@@ -20,7 +20,7 @@ from invariant_dask.core.encode import encode, stable_hash
 from invariant_dask.core.types import find
 from invariant_dask.errors import NotCacheableError, RegistrationError, UnknownTypeError
 from invariant_dask.store.codecs import Codec, codecs, register_codec
-from invariant_dask.testing_codecs import CodecContract
+from invariant_dask.testing import CodecContract
 
 BERLIN = "Europe/Berlin"
 

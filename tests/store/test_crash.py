@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from services.processes import not_installed
 from torture import jobs
-from torture.killing import Inspector, Nursery, nursery
+from torture.killing import Nursery, check_whole, nursery
 from torture.runs import kill_until_done
 
 from invariant_dask.core.encode import encode
@@ -90,10 +90,10 @@ def test_put_that_is_killed_at_any_change_it_makes_leaves_all_or_nothing(
             killed = put_and_die(writers, url, value, call, number)
             kills += killed
             store = open_store(url)
-            entries = Inspector().check(store)
+            entries = check_whole(store)
             assert entries in {0, 1, 2}
             assert entries == 2 or killed
             planned = jobs.put(store, value)
             assert encode(store.get(planned)) == encode(jobs.PUTS[value])
-            assert Inspector().check(open_store(url)) == 2
+            assert check_whole(open_store(url)) == 2
     assert kills >= 8

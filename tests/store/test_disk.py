@@ -31,8 +31,9 @@ from invariant_dask.errors import (
     StoreUnavailableError,
 )
 from invariant_dask.store import About, DiskStore, Store
-from invariant_dask.store.disk import LAYOUT
-from invariant_dask.store.eviction import GRACE, ORPHAN_GRACE, parse_size
+from invariant_dask.store.collecting import GRACE
+from invariant_dask.store.folder import LAYOUT
+from invariant_dask.store.sizes import HOUR, parse_size
 from invariant_dask.testing import sample_manifest, sample_planned, sample_values
 
 
@@ -535,7 +536,7 @@ def test_reader_keeps_what_is_evicted_under_it(tmp_path: Path) -> None:
 def test_blob_that_no_entry_refers_to_goes_after_its_grace(tmp_path: Path) -> None:
     store = DiskStore(tmp_path / "s", size_limit=1_000_000)
     old = store.write_blob(b"f" * 400_000)
-    age(store, ORPHAN_GRACE // 10**9 + 1)
+    age(store, HOUR // 10**9 + 1)
     young = store.write_blob(b"g" * 400_000)
     kept = store.put(sample_manifest(), b"h" * 400_000).resolved
     assert store.read_blob(old, 400_000) is None

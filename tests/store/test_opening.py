@@ -159,7 +159,9 @@ def test_path_is_taken_where_the_store_is_made(
     assert list(elsewhere.iterdir()) == []
 
 
-@pytest.mark.parametrize("where", ["s4://bucket", "memory:x", "disk:", "", 5, b"path", ["a", "b"]])
+@pytest.mark.parametrize(
+    "where", ["s4://bucket", "memory:x", "disk:", "", 5, b"path", [["a"]], [None]]
+)
 def test_what_is_no_store_is_refused(where: object) -> None:
     with pytest.raises(SpecError, match="memory:, null:, disk:PATH"):
         open_store(where)  # type: ignore[arg-type]

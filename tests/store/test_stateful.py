@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from unittest.mock import patch
 
@@ -289,13 +289,10 @@ class LastingMachine(StoreMachine):
         planned = None if name is None else sample_planned(name)
         value = materialize(value)
         encoded = encode(value)
-        with contextmanager(self.dying)(step):
-            try:
-                self.store.publish(
-                    encoded, sample_manifest(op, n=n), kind="any", about=About(op), planned=planned
-                )
-            except Killed:
-                pass
+        with contextmanager(self.dying)(step), suppress(Killed):
+            self.store.publish(
+                encoded, sample_manifest(op, n=n), kind="any", about=About(op), planned=planned
+            )
         self.store = self.open()
         digest = self.digest(op, n)
         data = self.store._read_entries([digest]).get(digest)

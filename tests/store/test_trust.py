@@ -499,7 +499,7 @@ def test_the_reason_of_a_miss_names_the_blob_that_is_lost(team: Team) -> None:
     record = store.put(sample_manifest(), b"x" * 40_000)
     store.claim(sample_planned("a"), record, [])
     blob = record.parts[0][0]
-    store._unlink(blob)
+    store._path_of(blob).unlink()
     assert not store.lookup([sample_planned("a"), record.resolved])
     for digest in (sample_planned("a"), record.resolved):
         assert store.why(digest) == f"lost: blob {blob.hex()[:12]} is not there"

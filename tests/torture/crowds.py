@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from torture.crowd import SHARED, own_value, shared_value
-from torture.killing import TESTS, Inspector
+from torture.killing import TESTS, check_whole
 
 from invariant_dask.core.encode import encode
 from invariant_dask.store import open_store
@@ -53,5 +53,5 @@ def write_at_once(url: str, options: dict[str, Any], processes: int, seconds: fl
             assert found[planned].record.hash == encode(value).hash, name
         else:  # in so short a time perhaps nobody came to it
             assert name.startswith("shared"), name
-    Inspector().check(store)
+    check_whole(store)
     return len(found)

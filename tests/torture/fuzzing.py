@@ -169,7 +169,7 @@ def main() -> None:
                 counts[f"{hostile.what}: {outcome(store, hostile)}"] += 1
             else:
                 counts[frames(forger)] += 1
-        except BaseException:  # noqa: BLE001  each is a finding
+        except BaseException:  # each is a finding
             guard.on = False
             wrong.append(f"{number} {hostile.what}: {traceback.format_exc()[-1500:]}")
         finally:

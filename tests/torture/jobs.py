@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def value_of(n: int) -> Any:
 
 @op(OP)
 def make(n, after, log):
-    with open(log, "a") as file:
+    with Path(log).open("a") as file:
         file.write(f"{n}\n")
     beats = os.environ.get("TORTURE_BEATS")
     if beats is not None:

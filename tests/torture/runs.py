@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from torture import jobs
-from torture.killing import Inspector, Nursery
+from torture.killing import Nursery, check_whole
 
 from invariant_dask.store import Store, open_store
 
@@ -46,7 +46,6 @@ def kill_until_done(
     int
         How many runs were killed.
     """
-    inspector = Inspector()
     log = folder / "log"
     before: set[int] = set()
     kills = 0
@@ -65,7 +64,7 @@ def kill_until_done(
         made = made_by(log)
         assert before.isdisjoint(made), "what was finished is made again"
         store = open_store(url, **options)
-        inspector.check(store)
+        check_whole(store)
         now = stored_in(store)
         store.close()
         assert before <= now, "what was finished is lost"

@@ -1,195 +1,26 @@
-"""The shipped test kit: what every store must do, and wrappers that watch a real one.
-
-Put a store of your own to the test by a subclass in a pytest module; pytest itself is not
-imported here:
-
-    class TestMyStore(StoreContract):
-        def make_store(self, tmp_path):
-            return MyStore(tmp_path / "store")
-"""
+"""What every store that keeps things promises."""
 
 from __future__ import annotations
 
-import pickle
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
 
 from invariant_dask.core import manifest as manifests
-from invariant_dask.core.digest import ArtifactHash, BlobId, PlannedDigest, ResolvedDigest
+from invariant_dask.core.digest import BlobId, PlannedDigest
 from invariant_dask.core.encode import Encoded, describe, encode, stable_hash
-from invariant_dask.core.scalars import encode_str
-from invariant_dask.errors import (
-    ArtifactLostError,
-    ArtifactNotFoundError,
-    InvariantError,
-    NotCacheableError,
-)
+from invariant_dask.errors import ArtifactLostError, ArtifactNotFoundError
 from invariant_dask.store.about import About
-from invariant_dask.store.backend import StoreStats
-from invariant_dask.store.base import Store, StoreRef, register_live
-from invariant_dask.store.record import EntryRow, Found, PlannedEntry, Record, parse_entry
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
-
-__all__ = [
-    "CountingStore",
-    "StoreBasics",
-    "StoreContract",
-    "damage_blob",
-    "damage_entry",
-    "sample_manifest",
-    "sample_values",
-]
-
-E = TypeVar("E", bound=BaseException)
-
-
-def sample_manifest(op: str = "sample:op", **params: object) -> bytes:
-    """Return the manifest of an op of version 1 with these parameters."""
-    fields = sorted((encode_str(name), describe(value)) for name, value in params.items())
-    return manifests.assemble(encode([op, "version", "1", {}]).identity, fields)
-
-
-def sample_planned(name: str) -> PlannedDigest:
-    """Return a planned digest that is no resolved one."""
-    return PlannedDigest(manifests.digest(sample_manifest("sample:planned", name=name)))
-
-
-def sample_values() -> dict[str, Any]:
-    """Return values of every kind of storage: inline, with blobs, and as a blob themselves."""
-    import numpy as np
-
-    big = np.arange(20_000, dtype="<i8").reshape(200, 100)
-    return {
-        "none": None,
-        "int": 2**70,
-        "decimal": Decimal("1.00"),
-        "tuple": (1, "one", b"1"),
-        "empty bytes": b"",
-        "bytes at the limit": b"l" * 32_768,
-        "bytes above the limit": b"l" * 32_769,
-        "a mebibyte": bytes(range(256)) * 4096,
-        "three mebibytes and one": b"\x07" * (3 * 2**20 + 1),
-        "small array": np.arange(5, dtype="<f4"),
-        "array": big,
-        "array in columns": np.asfortranarray(big),
-        "empty array": np.empty((0, 3), dtype="<f8"),
-        "nested": {"layers": [{"pixels": big, "name": "a"}, {"pixels": big + 1, "name": "b"}]},
-        "one buffer twice": [big, big],
-        "long list": list(range(30_000)),
-        "long list with blobs": [*range(30_000), big],
-    }
-
-
-def damage_entry(store: Store, digest: bytes) -> None:
-    """Flip a bit of what is stored under a digest, behind the back of a store."""
-    data = store._read_entries([digest])[digest]  # noqa: SLF001
-    entry = parse_entry(digest, data)
-    target = entry.resolved if isinstance(entry, PlannedEntry) else None
-    bad = data[:-1] + bytes((data[-1] ^ 1,))
-    store._write_entries([EntryRow(digest, bad, "sample:op", 0, target)])  # noqa: SLF001
-
-
-def damage_blob(store: Store, blob: BlobId, length: int) -> None:
-    """Flip a bit of a blob, behind the back of a store."""
-    data = store._read_blob(blob, length)  # noqa: SLF001
-    assert data is not None
-    bad = bytearray(data)
-    bad[length // 2] ^= 1
-    store._quarantine_blob(blob)  # noqa: SLF001
-    store._write_blobs({blob: bytes(bad)})  # noqa: SLF001
-
-
-def _raises(expected: type[E], function: Callable[..., Any], *args: Any) -> E:
-    try:
-        function(*args)
-    except expected as error:
-        return error
-    msg = f"{function} did not raise {expected.__name__}"
-    raise AssertionError(msg)
-
-
-class StoreBasics:
-    """What every store promises, even one that keeps nothing."""
-
-    def make_store(self, tmp_path: Path) -> Store:
-        """Return a new, empty store; `tmp_path` is a folder of its own for each test."""
-        raise NotImplementedError
-
-    def test_absent_digest_is_a_miss_and_a_key_error(self, tmp_path: Path) -> None:
-        store = self.make_store(tmp_path)
-        absent = manifests.digest(sample_manifest(n=0))
-        assert store.lookup([absent]) == {}
-        assert not store.exists(absent)
-        error = _raises(ArtifactNotFoundError, store.get, absent)
-        assert isinstance(error, KeyError)
-        assert error.digest == absent.hex()
-
-    def test_looking_up_nothing_finds_nothing(self, tmp_path: Path) -> None:
-        assert self.make_store(tmp_path).lookup([]) == {}
-
-    def test_value_without_canonical_form_is_a_type_error(self, tmp_path: Path) -> None:
-        store = self.make_store(tmp_path)
-        error = _raises(NotCacheableError, store.put, sample_manifest(), {"a": {1, 2}})
-        assert isinstance(error, TypeError)
-        assert error.path == "$.a"
-        assert not store.exists(manifests.digest(sample_manifest()))
-
-    def test_bytes_that_are_no_manifest_are_refused(self, tmp_path: Path) -> None:
-        _raises(InvariantError, self.make_store(tmp_path).put, b"not a manifest", 1)
-
-    def test_text_that_is_no_digest_is_refused(self, tmp_path: Path) -> None:
-        store = self.make_store(tmp_path)
-        _raises(InvariantError, store.get, "abc")
-        _raises(InvariantError, store.get, b"abc")
-
-    def test_put_returns_a_record_of_what_came_out(self, tmp_path: Path) -> None:
-        record = self.make_store(tmp_path).put(sample_manifest(n=1), [1, 2])
-        assert record.resolved == manifests.digest(sample_manifest(n=1))
-        assert record.hash == stable_hash([1, 2])
-        assert (record.kind, record.about.op) == ("list", "sample:op")
-
-    def test_reference_is_small_survives_pickling_and_opens_the_store(self, tmp_path: Path) -> None:
-        store = self.make_store(tmp_path)
-        data = pickle.dumps(store.ref())
-        assert len(data) < 1000
-        ref = pickle.loads(data)  # noqa: S301
-        assert isinstance(ref, StoreRef)
-        assert ref == store.ref()
-        assert ref.open() is store
-        assert pickle.loads(pickle.dumps(store)) is store  # noqa: S301
-
-    def test_blob_that_is_not_there_is_none(self, tmp_path: Path) -> None:
-        assert self.make_store(tmp_path).read_blob(BlobId(bytes(32)), 40_000) is None
-
-    def test_invalidating_what_is_not_there_forgets_nothing(self, tmp_path: Path) -> None:
-        store = self.make_store(tmp_path)
-        assert store.invalidate("no:op") == 0
-        assert store.invalidate(bytes(32)) == 0
-        assert store.invalidate("op-" + "0" * 64) == 0
-
-    def test_statistics_start_at_zero_and_can_be_reset(self, tmp_path: Path) -> None:
-        store = self.make_store(tmp_path)
-        assert store.stats == StoreStats()
-        store.lookup([bytes(32)])
-        store.put(sample_manifest(n=1), 1)
-        assert (store.stats.misses, store.stats.puts) == (1, 1)
-        store.reset_stats()
-        assert store.stats == StoreStats()
-
-    def test_closing_twice_is_fine_and_using_it_again_too(self, tmp_path: Path) -> None:
-        store = self.make_store(tmp_path)
-        store.close()
-        store.close()
-        store.put(sample_manifest(), 1)
-        assert store.lookup([bytes(32)]) == {}
+from invariant_dask.store.base import Store
+from invariant_dask.store.record import EntryRow, Record
+from invariant_dask.testing.basics import StoreBasics, raises
+from invariant_dask.testing.samples import (
+    damage_blob,
+    damage_entry,
+    sample_manifest,
+    sample_planned,
+    sample_values,
+)
 
 
 class StoreContract(StoreBasics):
@@ -246,10 +77,10 @@ class StoreContract(StoreBasics):
         store = self.make_store(tmp_path)
         value = {"list": [1], "array": np.zeros(10_000)}
         sealed = store.get(store.put(sample_manifest(), value).resolved)
-        _raises(TypeError, sealed["list"].append, 2)
-        _raises(TypeError, sealed.update, {})
-        _raises(ValueError, sealed["array"].__setitem__, 0, 1.0)
-        _raises(ValueError, sealed["array"].setflags, True)
+        raises(TypeError, sealed["list"].append, 2)
+        raises(TypeError, sealed.update, {})
+        raises(ValueError, sealed["array"].__setitem__, 0, 1.0)
+        raises(ValueError, sealed["array"].setflags, True)
 
     def test_what_the_caller_changes_later_is_not_stored(self, tmp_path: Path) -> None:
         import numpy as np
@@ -339,8 +170,8 @@ class StoreContract(StoreBasics):
             self.delete_blob(store, record.parts[0][0])
             assert not store.exists(record.resolved)
             assert store.why(record.resolved).startswith("lost: ")
-            _raises(ArtifactNotFoundError, store.get, record.resolved)
-            _raises(ArtifactLostError, store.fetch, record)
+            raises(ArtifactNotFoundError, store.get, record.resolved)
+            raises(ArtifactLostError, store.fetch, record)
             store.put(sample_manifest(), value)
             assert store.get(record.resolved) == value
 
@@ -350,7 +181,7 @@ class StoreContract(StoreBasics):
             record = store.put(sample_manifest(), value)
             store.reset_stats()
             self.damage_blob(store, *record.parts[0])
-            error = _raises(ArtifactLostError, store.fetch, record)
+            error = raises(ArtifactLostError, store.fetch, record)
             assert isinstance(error, LookupError)
             assert store.stats.quarantined == 1
             assert not store.exists(record.resolved)
@@ -385,7 +216,7 @@ class StoreContract(StoreBasics):
         store = self.make_store(tmp_path)
         forged = Encoded(encode([1]).identity, encode([2]).storage, {})
         record = store.publish(forged, sample_manifest(), kind="list", about=About("sample:op"))
-        _raises(ArtifactLostError, store.fetch, record)
+        raises(ArtifactLostError, store.fetch, record)
         assert not store.exists(record.resolved)
 
     def test_record_that_hides_a_blob_is_refused(self, tmp_path: Path) -> None:
@@ -393,7 +224,7 @@ class StoreContract(StoreBasics):
         whole = encode([b"x" * 40_000])
         forged = Encoded(whole.identity, whole.storage, {})
         record = store.publish(forged, sample_manifest(), kind="list", about=About("sample:op"))
-        _raises(ArtifactLostError, store.fetch, record)
+        raises(ArtifactLostError, store.fetch, record)
 
     # --- blobs ---
 
@@ -504,165 +335,3 @@ class StoreContract(StoreBasics):
         assert (stats.hits, stats.misses, stats.puts, stats.fetches) == (1, 1, 1, 1)
         assert stats.bytes_read == record.size
         assert stats.bytes_written > 40_000
-
-
-class CountingStore(Store):
-    """Forwards to a real store and notes which digests it was asked for.
-
-    In this process a reference to the wrapped store opens this one, so that what tasks do is
-    counted too; processes elsewhere use the wrapped store directly.
-    """
-
-    kind = "counting"
-
-    def __init__(self, inner: Store) -> None:
-        super().__init__(inner.terms)
-        self.inner = inner
-        self.lookups: list[tuple[bytes, ...]] = []
-        """The digests of each look-up."""
-        self.published: list[bytes] = []
-        """Resolved digests, in order of publication."""
-        self.claimed: list[bytes] = []
-        """Planned digests that were claimed for a stored record."""
-        self.fetched: list[bytes] = []
-        """Resolved digests of the artifacts that were read."""
-
-    @property
-    def looked_up(self) -> list[bytes]:
-        """All digests that were looked up, in order."""
-        return [digest for batch in self.lookups for digest in batch]
-
-    def forget(self) -> None:
-        """Start counting anew."""
-        for notes in (self.lookups, self.published, self.claimed, self.fetched):
-            notes.clear()
-
-    @property
-    def url(self) -> str:
-        """That of the wrapped store."""
-        return self.inner.url
-
-    @property
-    def place(self) -> str:
-        """That of the wrapped store."""
-        return self.inner.place
-
-    @property
-    def is_process_local(self) -> bool:
-        """That of the wrapped store."""
-        return self.inner.is_process_local
-
-    @property
-    def stats(self) -> StoreStats:
-        """That of the wrapped store."""
-        return self.inner.stats
-
-    def reset_stats(self) -> None:
-        self.inner.reset_stats()
-
-    def ref(self) -> StoreRef:
-        ref = self.inner.ref()
-        register_live(ref.token, self)
-        return replace(ref, live=self)
-
-    def close(self) -> None:
-        self.inner.close()
-
-    def lookup(self, digests: Iterable[bytes]) -> dict[bytes, Found]:
-        asked = tuple(digests)
-        self.lookups.append(asked)
-        return self.inner.lookup(asked)
-
-    def publish(
-        self,
-        encoded: Encoded,
-        manifest: bytes,
-        *,
-        kind: str,
-        about: About,
-        planned: PlannedDigest | None = None,
-        inputs: Sequence[tuple[PlannedDigest, ArtifactHash]] = (),
-        resolved: ResolvedDigest | None = None,
-        vouched: bool = True,
-    ) -> Record:
-        record = self.inner.publish(
-            encoded, manifest, kind=kind, about=about,
-            planned=planned, inputs=inputs, resolved=resolved, vouched=vouched,
-        )  # fmt: skip
-        self.published.append(record.resolved)
-        return record
-
-    def claim(
-        self,
-        planned: PlannedDigest,
-        record: Record,
-        inputs: Sequence[tuple[PlannedDigest, ArtifactHash]],
-        writer: str = "",
-        *,
-        vouched: bool = True,
-    ) -> None:
-        self.claimed.append(planned)
-        self.inner.claim(planned, record, inputs, writer, vouched=vouched)
-
-    def why(self, digest: bytes | str) -> str:
-        return self.inner.why(digest)
-
-    def note_loss(self, digest: bytes, reason: str) -> None:
-        self.inner.note_loss(digest, reason)
-
-    def fetch(self, record: Record) -> tuple[bytes, dict[BlobId, Buffer]]:
-        self.fetched.append(record.resolved)
-        return self.inner.fetch(record)
-
-    def write_blob(self, data: Buffer) -> BlobId:
-        return self.inner.write_blob(data)
-
-    def read_blob(self, blob: BlobId, length: int) -> Buffer | None:
-        return self.inner.read_blob(blob, length)
-
-    def recent(self, op: str, limit: int = 50) -> list[Record]:
-        return self.inner.recent(op, limit)
-
-    def invalidate(self, what: str | bytes) -> int:
-        return self.inner.invalidate(what)
-
-    def grouping(self) -> AbstractContextManager[None]:
-        return self.inner.grouping()
-
-    # What is inherited reaches the wrapped store's bytes through these.
-
-    def _token(self) -> str:
-        return self.inner._token()  # noqa: SLF001
-
-    def _show_token(self) -> None:
-        self.inner._show_token()  # noqa: SLF001
-
-    def _read_entries(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
-        return self.inner._read_entries(digests)  # noqa: SLF001
-
-    def _write_entries(self, rows: Sequence[EntryRow]) -> bool:
-        return self.inner._write_entries(rows)  # noqa: SLF001
-
-    def _delete_entries(self, digests: Sequence[bytes]) -> int:
-        return self.inner._delete_entries(digests)  # noqa: SLF001
-
-    def _delete_op(self, op: str) -> int:
-        return self.inner._delete_op(op)  # noqa: SLF001
-
-    def _recent(self, op: str, limit: int) -> list[tuple[bytes, bytes]]:
-        return self.inner._recent(op, limit)  # noqa: SLF001
-
-    def _read_blob(self, blob: BlobId, length: int) -> Buffer | None:
-        return self.inner._read_blob(blob, length)  # noqa: SLF001
-
-    def _write_blobs(self, blobs: Mapping[BlobId, Buffer]) -> None:
-        self.inner._write_blobs(blobs)  # noqa: SLF001
-
-    def _has_blobs(self, blobs: Collection[tuple[BlobId, int]]) -> set[BlobId]:
-        return self.inner._has_blobs(blobs)  # noqa: SLF001
-
-    def _quarantine_entry(self, digest: bytes, data: bytes) -> None:
-        self.inner._quarantine_entry(digest, data)  # noqa: SLF001
-
-    def _quarantine_blob(self, blob: BlobId) -> None:
-        self.inner._quarantine_blob(blob)  # noqa: SLF001

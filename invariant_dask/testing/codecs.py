@@ -13,7 +13,7 @@ from invariant_dask.core.encode import Encoded, encode, stable_hash
 from invariant_dask.errors import InvariantError
 from invariant_dask.store.disk import DiskStore
 from invariant_dask.store.memory import MemoryStore
-from invariant_dask.testing import sample_manifest
+from invariant_dask.testing.samples import sample_manifest
 
 _IN_ANOTHER_PROCESS = """
 import sys

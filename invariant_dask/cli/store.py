@@ -1,0 +1,330 @@
+"""`store ...`: what is in a store, what goes, what stays, and whether it is sound."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from invariant_dask.cli.outputs import OutputError
+from invariant_dask.cli.store_view import progress, tell
+
+if TYPE_CHECKING:
+    from invariant_dask.store.base import Store
+
+_json = click.option("--json", "plain", is_flag=True, help="All of it as JSON.")
+_digest = click.argument("digest", metavar="DIGEST")
+_digests = click.argument("digests", metavar="DIGEST...", nargs=-1, required=True)
+
+
+def _command(name: str, *parameters: Callable[..., Any]) -> Callable[..., Any]:
+    def make(function: Callable[..., Any]) -> Callable[..., Any]:
+        for parameter in (*reversed(parameters), _json):
+            function = parameter(function)
+        store.add_command(click.command(name)(click.pass_obj(function)))
+        return function
+
+    return make
+
+
+@click.group()
+@click.option(
+    "--store",
+    "where",
+    metavar="STORE",
+    help="A folder or URL; by default $INVARIANT_STORE or .invariant.",
+)
+@click.pass_context
+def store(context: click.Context, where: str | None) -> None:
+    """Look after a store.
+
+    A DIGEST is a planned or resolved one, a Dask key, or the first digits of one.
+    """
+    context.obj = where
+
+
+def _open(where: str | None, *, must_exist: bool = True) -> Store:
+    """Open a store; looking after one must not make one by mistake."""
+    import os
+    from pathlib import Path
+
+    from invariant_dask.errors import SpecError
+    from invariant_dask.store.opening import DEFAULT_PATH, VARIABLE, open_store
+
+    name = where or os.environ.get(VARIABLE) or DEFAULT_PATH
+    path = Path(name.removeprefix("disk:")).expanduser()
+    if must_exist and "://" not in name and name not in {"memory:", "null:"} and not path.exists():
+        raise SpecError(f"there is no store at {name}; name one with --store")
+    return open_store(name)
+
+
+@_command("stats")
+def stats(where: str | None, plain: bool) -> None:
+    """Show how much there is, of which ops, and what the budget is."""
+    from invariant_dask.cli import store_view
+    from invariant_dask.store import upkeep
+
+    opened = _open(where)
+    told = upkeep.overview(opened)
+    tell(store_view.overview(opened.place, told), told, plain)
+
+
+@_command(
+    "ls",
+    click.argument("op", default=""),
+    click.option("--limit", default=50, show_default=True, help="How many to list; 0 for all."),
+)
+def list_(where: str | None, op: str, limit: int, plain: bool) -> None:
+    """List the records of ops whose name starts with OP, the last used first."""
+    from invariant_dask.cli import store_view
+    from invariant_dask.store import upkeep
+
+    opened = _open(where)
+    now = upkeep.keeper_of(opened).now()
+    records = upkeep.list_records(opened, op)
+    listed = records[:limit] if limit > 0 else records
+    tell(store_view.records(listed, len(records), now), listed, plain)
+
+
+@_command("show", _digest)
+def show(where: str | None, digest: str, plain: bool) -> None:
+    """Show what is stored under DIGEST, what made it, and from what."""
+    from invariant_dask.cli import store_view
+    from invariant_dask.store import upkeep
+
+    told = store_view.describe(upkeep.show(_open(where), digest))
+    tell(store_view.artifact(told), told, plain)
+
+
+@_command(
+    "verify",
+    click.option("--sample", metavar="N", type=click.IntRange(1), help="Only N entries at random."),
+    click.option("--seed", metavar="N", type=int, help="Chooses the same ones again."),
+)
+def verify(where: str | None, sample: int | None, seed: int | None, plain: bool) -> int:
+    """Read what is there and check every hash; what is damaged is set aside.
+
+    The exit code is 1 if damage was found.
+    """
+    from invariant_dask.cli import store_view
+    from invariant_dask.store import upkeep
+
+    with progress() as report:
+        told = upkeep.verify(_open(where), sample=sample, seed=seed, progress=report)
+    tell(store_view.verified(told), told, plain)
+    return 0 if told.is_sound else 1
+
+
+@_command(
+    "gc",
+    click.option("--max-size", metavar="SIZE", help="The most that may stay, such as 10GB."),
+    click.option("--max-age", metavar="AGE", help="What was not used for so long goes: 30d, 12h."),
+    click.option(
+        "--keep-last",
+        metavar="N",
+        type=click.IntRange(0),
+        help="The latest N records of each op stay; alone, all others go.",
+    ),
+    click.option(
+        "--grace", metavar="AGE", help="What is younger stays. [default: 1h, of objects 12h]"
+    ),
+    click.option("--dry-run", is_flag=True, help="Only say what would go, and why."),
+    click.option(
+        "--set",
+        "keep",
+        is_flag=True,
+        help="Keep to this from now on, in all runs; without limits, to none.",
+    ),
+)
+def gc(
+    where: str | None,
+    max_size: str | None,
+    max_age: str | None,
+    keep_last: int | None,
+    grace: str | None,
+    dry_run: bool,
+    keep: bool,
+    plain: bool,
+) -> None:
+    """Remove what no record names, and what the limits leave no room for.
+
+    Without limits, those that were set for the store are kept to. What is pinned, what a run relies
+    on and what is young stays. Other processes may go on using the store.
+    """
+    from invariant_dask.cli import store_view
+    from invariant_dask.store import upkeep
+
+    opened = _open(where)
+    if keep:
+        if dry_run:
+            raise click.UsageError("--set changes the store, --dry-run does not: choose one")
+        budget = upkeep.Budget.of(max_size, max_age, keep_last)
+        upkeep.write_budget(upkeep.keeper_of(opened), budget)
+    with progress() as report:
+        told = upkeep.collect(
+            opened, max_size=max_size, max_age=max_age, keep_last=keep_last,
+            grace=grace, dry_run=dry_run, progress=report,
+        )  # fmt: skip
+    tell(store_view.collected(told), store_view.collected_json(told), plain)
+
+
+@_command("pin", _digests, click.option("--reason", default="", help="Why, for people."))
+def pin(where: str | None, digests: Sequence[str], reason: str, plain: bool) -> None:
+    """Keep artifacts whatever happens, until they are unpinned."""
+    from invariant_dask.store import overview, upkeep
+
+    opened = _open(where)
+    pinned = [overview.complete(opened, digest) for digest in digests]
+    by = ""
+    with suppress(KeyError, OSError):
+        by = getpass.getuser()
+    for raw in pinned:
+        upkeep.pin(opened, raw, by=by, reason=reason)
+    tell("".join(f"pinned {raw.hex()}\n" for raw in pinned), {"pinned": pinned}, plain)
+
+
+@_command("pins")
+def pins(where: str | None, plain: bool) -> None:
+    """List what is pinned."""
+    from invariant_dask.store import upkeep
+
+    found = upkeep.pins(_open(where))
+    lines = [f"{pin.digest.hex()}  {pin.by}  {pin.reason}".rstrip() for pin in found]
+    tell("".join(line + "\n" for line in lines), found, plain)
+
+
+@_command("unpin", _digests)
+def unpin(where: str | None, digests: Sequence[str], plain: bool) -> None:
+    """Pin artifacts no longer."""
+    from invariant_dask.store import upkeep
+
+    opened = _open(where)
+    known = [pin.digest for pin in upkeep.pins(opened)]
+    raws = [_among(known, digest) for digest in digests]
+    for raw in raws:
+        upkeep.unpin(opened, raw)
+    tell("".join(f"unpinned {raw.hex()}\n" for raw in raws), {"unpinned": raws}, plain)
+
+
+def _among(known: Sequence[bytes], digest: str) -> bytes:
+    found = [raw for raw in known if digest.lower().endswith(raw.hex())]
+    found = found or [raw for raw in known if raw.hex().startswith(digest.lower())]
+    if len(found) != 1:
+        what = "is not pinned" if not found else f"is the start of {len(found)} pins"
+        raise OutputError(f"{digest} {what}; see store pins")
+    return found[0]
+
+
+_which = (
+    click.argument("digests", metavar="[DIGEST...]", nargs=-1),
+    click.option("--op", "ops", metavar="OP", multiple=True, help="All of an op; may be repeated."),
+    click.option("--replace", is_flag=True, help="Replace entries that differ."),
+)
+
+
+@_command("push", click.argument("to", metavar="STORE"), *_which)
+def push(
+    where: str | None,
+    to: str,
+    digests: Sequence[str],
+    ops: Sequence[str],
+    replace: bool,
+    plain: bool,
+) -> int:
+    """Copy artifacts to another STORE: some DIGESTs, some ops, or all there are."""
+    return _copy(where, to, digests, ops, replace, plain)
+
+
+@_command("pull", click.argument("source", metavar="STORE"), *_which)
+def pull(
+    where: str | None,
+    source: str,
+    digests: Sequence[str],
+    ops: Sequence[str],
+    replace: bool,
+    plain: bool,
+) -> int:
+    """Copy artifacts from another STORE: some DIGESTs, some ops, or all there are."""
+    return _copy(source, where, digests, ops, replace, plain)
+
+
+@_command(
+    "copy",
+    click.argument("source", metavar="FROM"),
+    click.argument("to", metavar="TO"),
+    *_which,
+)
+def copy(
+    _where: str | None,
+    source: str,
+    to: str,
+    digests: Sequence[str],
+    ops: Sequence[str],
+    replace: bool,
+    plain: bool,
+) -> int:
+    """Copy artifacts from one store to another: some DIGESTs, some ops, or all there are."""
+    return _copy(source, to, digests, ops, replace, plain)
+
+
+def _copy(
+    source: str | None,
+    target: str | None,
+    digests: Sequence[str],
+    ops: Sequence[str],
+    replace: bool,
+    plain: bool,
+) -> int:
+    from invariant_dask.store import overview, upkeep
+
+    read = _open(source)
+    written = _open(target, must_exist=False)
+    raws = [overview.complete(read, digest) for digest in digests]
+    with progress() as report:
+        told = upkeep.copy(
+            read, written, digests=raws, ops=ops, replace=replace, progress=report
+        )  # fmt: skip
+    tell(f"{told}\n", told, plain)
+    return 1 if told.lost else 0
+
+
+@_command("rm", click.argument("what", metavar="OP|DIGEST", nargs=-1, required=True))
+def rm(where: str | None, what: Sequence[str], plain: bool) -> int:
+    """Forget all of an op, or what is under a digest; `gc` frees the room."""
+    opened = _open(where)
+    counts = {each: opened.invalidate(each) for each in what}
+    tell("".join(f"{each}: {n} entries\n" for each, n in counts.items()), counts, plain)
+    missing = [each for each, count in counts.items() if not count]
+    if missing:
+        raise OutputError(f"nothing is stored under {', '.join(missing)}; see store ls")
+    return 0
+
+
+@_command("path", _digest)
+def path(where: str | None, digest: str, plain: bool) -> None:
+    """Print the files of an artifact, or of a blob."""
+    from invariant_dask.store import upkeep
+
+    opened = _open(where)
+    files = _files_of_blob(opened, digest)
+    if not files:
+        shown = upkeep.show(opened, digest)
+        files = [str(file) for file in shown.files]
+        if not files:
+            inside = "its bytes are in the index" if not shown.record.parts else "none is here"
+            raise OutputError(f"{digest} has no file: {inside}")
+    tell("".join(f"{file}\n" for file in files), files, plain)
+
+
+def _files_of_blob(opened: Store, digest: str) -> list[str]:
+    from invariant_dask.core.digest import BlobId
+    from invariant_dask.store import upkeep
+    from invariant_dask.store.record import names_digest, parse_digest
+
+    if not names_digest(digest):
+        return []
+    file = upkeep.keeper_of(opened).path_of(BlobId(parse_digest(digest)))
+    return [str(file)] if file is not None and file.exists() else []

@@ -1,0 +1,192 @@
+"""What the commands of `store` print, for people and as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import is_dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from invariant_dask.store.sizes import SECOND, age_text, size_text
+
+if TYPE_CHECKING:
+    from invariant_dask.store.upkeep import Listed, Overview, Report, Shown, Verified
+
+_SHOWN = 20
+_OFTEN = 0.2
+
+
+def tell(text: str, told: object, plain: bool) -> None:
+    """Print text, or the same as JSON."""
+    if plain:
+        click.echo(json.dumps(_plain(told), indent=2, ensure_ascii=False))
+    else:
+        click.echo(text, nl=False)
+
+
+def _plain(told: object) -> Any:
+    if is_dataclass(told) and not isinstance(told, type):
+        return {name: _plain(value) for name, value in vars(told).items()}
+    if isinstance(told, tuple) and hasattr(told, "_asdict"):
+        return {name: _plain(value) for name, value in told._asdict().items()}
+    if isinstance(told, dict):
+        return {str(name): _plain(value) for name, value in told.items()}
+    if isinstance(told, list | tuple):
+        return [_plain(each) for each in told]
+    if isinstance(told, bytes):
+        return told.hex()
+    return str(told) if isinstance(told, Path) else told
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str, int], None] | None]:
+    """Show on a terminal how far something is, while it goes on."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    last = 0.0
+
+    def show(what: str, done: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > _OFTEN:
+            last = time.monotonic()
+            click.echo(f"\r\x1b[K{done} {what}", err=True, nl=False)
+
+    try:
+        yield show
+    finally:
+        if last:
+            click.echo("\r\x1b[K", err=True, nl=False)
+
+
+def overview(place: str, told: Overview) -> str:
+    """Return what `stats` prints."""
+    counts = f"{told.records} records, {told.planned} planned entries, {told.blobs} blobs"
+    lines = [click.style(place, bold=True), f"  {counts}: {size_text(told.size)}"]
+    if told.unnamed:
+        unnamed = size_text(told.size_of_unnamed)
+        lines.append(f"  {told.unnamed} blobs that no record names: {unnamed}")
+    if told.damaged:
+        lines.append(f"  {told.damaged} damaged entries: run store verify")
+    lines.append(f"  {told.pins} pins, {told.runs} runs that rely on something here")
+    budget = told.budget
+    if not budget.is_empty:
+        limits = []
+        if budget.max_size is not None:
+            limits.append(f"at most {size_text(budget.max_size)}")
+        if budget.max_age is not None:
+            limits.append(f"used within {age_text(budget.max_age)}")
+        if budget.keep_last is not None:
+            limits.append(f"the latest {budget.keep_last} of each op")
+        lines.append(f"  budget: {', '.join(limits)}")
+    if told.ops:
+        lines.append("")
+    width = max((len(op) for op in told.ops), default=0)
+    for op, of_op in sorted(told.ops.items(), key=lambda each: -each[1].size):
+        lines.append(f"  {op:{width}}  {of_op.records:7} records  {size_text(of_op.size):>9}")
+    return "\n".join(lines) + "\n"
+
+
+def records(listed: Sequence[Listed], total: int, now: int) -> str:
+    """Return what `ls` prints."""
+    lines = [
+        f"{each.digest.hex()[:12]}  {size_text(each.size):>9}  "
+        f"{age_text(now - each.used):>7} ago  {each.op}"
+        for each in listed
+    ]
+    if total > len(listed):
+        lines.append(f"... and {total - len(listed)} more")
+    return "".join(line + "\n" for line in lines)
+
+
+def describe(shown: Shown) -> dict[str, Any]:
+    """Return what `show` shows, as plain JSON."""
+    record = shown.record
+    about = record.about
+    entry = shown.asked
+    told = {
+        "resolved": record.resolved.hex(),
+        "hash": record.hash.hex(),
+        "op": about.op,
+        "node": about.node,
+        "kind": record.kind,
+        "size": record.size,
+        "created": _date(about.created),
+        "seconds": about.nanoseconds / SECOND,
+        "writer": about.writer,
+        "run": about.run,
+        "code": about.code or None,
+        "pinned": shown.is_pinned,
+        "blobs": [{"blob": blob.hex(), "size": length} for blob, length in record.parts],
+        "missing": [blob.hex() for blob in shown.missing],
+        "files": [str(file) for file in shown.files],
+        "planned": None,
+    }
+    if entry is not None:
+        told["planned"] = {
+            "digest": entry.planned.hex(),
+            "writer": entry.writer,
+            "created": _date(entry.created),
+            "inputs": {planned.hex(): artifact.hex() for planned, artifact in entry.inputs},
+        }
+    return told
+
+
+def artifact(told: dict[str, Any]) -> str:
+    """Return what `show` prints."""
+    lines = [f"{click.style(told['op'], bold=True)}  {told['kind']}, {size_text(told['size'])}"]
+    names = ("resolved", "hash", "node", "created", "seconds", "writer", "run", "code")
+    lines += [f"  {name:9} {told[name]}" for name in names if told[name] not in {None, ""}]
+    if told["pinned"]:
+        lines.append("  pinned")
+    if (planned := told["planned"]) is not None:
+        lines.append(f"  planned   {planned['digest']}")
+        lines += [f"    input   {digest}" for digest in planned["inputs"]]
+    for blob in told["blobs"]:
+        gone = "  is gone" if blob["blob"] in told["missing"] else ""
+        lines.append(f"  blob      {blob['blob']}  {size_text(blob['size'])}{gone}")
+    return "\n".join(lines) + "\n"
+
+
+def verified(told: Verified) -> str:
+    """Return what `verify` prints."""
+    lines = [
+        f"{click.style(each.what, fg='red')} {each.digest.hex()}  {each.op}  {each.reason}"
+        for each in told.damage
+    ]
+    return "".join(line + "\n" for line in [*lines, str(told)])
+
+
+def collected(told: Report) -> str:
+    """Return what `gc` prints."""
+    lines = []
+    if told.dry_run:
+        shown = told.removals[:_SHOWN]
+        lines = [
+            f"{each.what:13}  {each.digest.hex()[:12]}  {size_text(each.size):>9}  "
+            f"{each.op}  {each.why}".rstrip()
+            for each in shown
+        ]
+        if len(told.removals) > len(shown):
+            lines.append(f"... and {len(told.removals) - len(shown)} more")
+    lines.append(str(told))
+    if told.kept:
+        kept = ", ".join(f"{count} {why}" for why, count in sorted(told.kept.items()))
+        lines.append(f"records that stay: {kept}")
+    return "".join(line + "\n" for line in lines)
+
+
+def collected_json(told: Report) -> dict[str, Any]:
+    """Return what `gc --json` prints."""
+    return {**vars(told), "freed": told.freed, "size_after": told.size_after}
+
+
+def _date(nanoseconds: int) -> str:
+    return datetime.fromtimestamp(nanoseconds / SECOND, UTC).isoformat(timespec="seconds")

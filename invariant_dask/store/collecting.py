@@ -1,0 +1,384 @@
+"""Remove from a store what nobody needs, beside writers and readers.
+
+First blobs are listed, then entries are read: an entry that was there before names its blobs. What
+is pinned, what runs rely on and what is young stays. Of the rest, whatever the budget leaves no
+room for goes: records, then blobs that no entry names, then planned entries that point nowhere.
+
+Each step may be the last one that a killed collector takes: what it leaves is a blob that nobody
+names or a planned entry that points nowhere, and the next collector takes those. A thing is removed
+only if it is still what was seen, so several collectors do no more than one. A writer that finds
+its blob there makes it young; a run that starts to rely on something is seen before each batch.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from invariant_dask.core.digest import BlobId
+from invariant_dask.store.base import Store
+from invariant_dask.store.budget import Budget, is_due, read_budget
+from invariant_dask.store.keeper import Keeper, SeenBlob, SeenEntry
+from invariant_dask.store.notes import (
+    Roots,
+    is_held,
+    keeper_of,
+    pins_of,
+    read_roots,
+    remove_old_roots,
+)
+from invariant_dask.store.sizes import MINUTE, age_text, parse_age, size_text
+
+logger = logging.getLogger("invariant_dask.store")
+
+GRACE = MINUTE
+"""How long a writer that needs room spares new entries, if anything else can go."""
+
+_BATCH = 256
+
+Progress = Callable[[str, int], None]
+"""Called with what is being done and how many of it are done."""
+
+
+class Removal(NamedTuple):
+    """What goes, or would go, and why."""
+
+    what: str
+    """`record`, `planned entry` or `blob`."""
+    digest: bytes
+    size: int
+    op: str
+    why: str
+
+
+@dataclass
+class Report:
+    """What a collector did, or would do."""
+
+    dry_run: bool = False
+    removals: list[Removal] = field(default_factory=list)
+    kept: Counter[str] = field(default_factory=Counter)
+    """How many records stayed, and why."""
+    size_before: int = 0
+    damaged: int = 0
+    """Entries that cannot be read. While there are any, no blob is removed: it may be theirs."""
+
+    @property
+    def freed(self) -> int:
+        """Bytes that went."""
+        return sum(removal.size for removal in self.removals)
+
+    @property
+    def size_after(self) -> int:
+        """Bytes that are left."""
+        return self.size_before - self.freed
+
+    def count(self, what: str) -> int:
+        """Return how many records, planned entries or blobs went."""
+        return sum(removal.what == what for removal in self.removals)
+
+    def __str__(self) -> str:
+        went = "would go" if self.dry_run else "went"
+        counts = ", ".join(
+            f"{self.count(what)} {text}"
+            for what, text in (
+                ("record", "records"), ("planned entry", "planned entries"), ("blob", "blobs")
+            )
+        )  # fmt: skip
+        text = f"{counts} {went}: {size_text(self.freed)}; {size_text(self.size_after)} stay"
+        if self.damaged:
+            text += f"; {self.damaged} entries are damaged, so no blobs {went}: run verify"
+        return text
+
+
+def collect(
+    store: Store,
+    *,
+    max_size: int | str | None = None,
+    max_age: float | str | None = None,
+    keep_last: int | None = None,
+    grace: float | str | None = None,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """Remove blobs that no record names, and what a budget leaves no room for.
+
+    Parameters
+    ----------
+    store
+        A store in a folder or bucket.
+    max_size
+        The most bytes that may stay, as a number or as text such as `"10GB"`. What was used least
+        recently goes.
+    max_age
+        What was last used longer ago goes: seconds, or text such as `"30d"`.
+    keep_last
+        This many of the latest records of each op stay. With neither a size nor an age, all others
+        go. Without all three, the budget that was set for the store is kept.
+    grace
+        What is younger stays: seconds or text. By default an hour, or 12 in an object store; blobs
+        of an object store stay for 8 hours at least.
+    dry_run
+        Whether nothing is removed, and only said what would be.
+    progress
+        Told how far it is.
+
+    Raises
+    ------
+    SpecError
+        If the store is of another kind, or the budget makes no sense.
+    StoreUnavailableError
+        If the store cannot be read or written.
+    """
+    keeper = keeper_of(store)
+    budget = Budget.of(max_size, max_age, keep_last)
+    if budget.is_empty:
+        budget = read_budget(keeper)
+    spared = parse_age(grace, "grace")
+    collector = _Collector(keeper, keeper.grace if spared is None else spared, progress)
+    report = collector.collect(budget, dry_run=dry_run)
+    _count(store, report)
+    return report
+
+
+def make_room(store: Store, keeper: Keeper, limit: int) -> int:
+    """Bring a store that exceeds a limit down to nine tenths of it; return how many entries went.
+
+    A writer that is faster than the grace must not fill the disk: if nothing else helps, what is
+    young goes too, as far as it must.
+    """
+    size = keeper.size()
+    if size is None or size <= limit:
+        return 0
+    removed = 0
+    for grace, goal in ((GRACE, limit * 9 // 10), (0, limit)):
+        collector = _Collector(keeper, grace, None, orphans=keeper.grace if grace else GRACE)
+        report = collector.collect(Budget(goal), pressing=True)
+        removed += _count(store, report)
+        if report.size_after <= limit:
+            break
+    else:
+        logger.warning(
+            "%s: what is pinned, or in use, leaves no room: %s instead of %s",
+            store.url, size_text(report.size_after), size_text(limit),
+        )  # fmt: skip
+    return removed
+
+
+def keep_budget(store: Store) -> Report | None:
+    """Collect if the budget that was set for a store asks for it; None if there is no need.
+
+    How much there is in an object store is not known without listing it: that is done every six
+    hours, by whoever comes first.
+    """
+    keeper = store.keeper()
+    if keeper is None or keeper.is_read_only:
+        return None
+    budget = read_budget(keeper)
+    if not is_due(keeper, budget):
+        return None
+    report = _Collector(keeper, keeper.grace, None).collect(budget)
+    _count(store, report)
+    logger.info("%s: %s", store.url, report)
+    return report
+
+
+def _count(store: Store, report: Report) -> int:
+    entries = report.count("record") + report.count("planned entry")
+    if entries and not report.dry_run:
+        store._count(evicted=entries)  # noqa: SLF001  the counters of all stores
+    return 0 if report.dry_run else entries
+
+
+class _Collector:
+    def __init__(
+        self,
+        keeper: Keeper,
+        grace: int,
+        progress: Progress | None,
+        orphans: int | None = None,
+    ) -> None:
+        self.keeper = keeper
+        self.grace = grace
+        self.blob_grace = max(grace if orphans is None else orphans, keeper.blob_grace)
+        self.tell = progress or (lambda _what, _done: None)
+        self.now = keeper.now()
+        self.blobs: dict[BlobId, SeenBlob] = {}
+        self.entries: dict[bytes, SeenEntry] = {}
+        self.claims: defaultdict[bytes, list[SeenEntry]] = defaultdict(list)
+        self.users: Counter[BlobId] = Counter()
+        self.report = Report()
+
+    def collect(self, budget: Budget, *, dry_run: bool = False, pressing: bool = False) -> Report:
+        self.report.dry_run = dry_run
+        pinned = frozenset(pin.digest for pin in pins_of(self.keeper))
+        roots = read_roots(self.keeper, self.now)
+        self.scan()
+        chosen = self.choose(budget, pinned, roots)
+        if not dry_run:
+            chosen = self.remove_records(chosen)
+        else:
+            self.note("record", chosen)
+        for entry, _ in chosen:
+            self.users.subtract(entry.blobs)
+            del self.entries[entry.digest]
+        self.remove_orphans({blob for entry, _ in chosen for blob in entry.blobs}, dry_run)
+        self.remove_claims({entry.digest for entry, _ in chosen}, dry_run)
+        if not dry_run and not pressing:
+            self.keeper.tidy(self.entries.keys(), self.now - self.grace)
+            remove_old_roots(self.keeper, self.now)
+        return self.report
+
+    def scan(self) -> None:
+        for blob in self.keeper.blobs():
+            self.blobs[blob.blob] = blob
+        self.tell("blobs listed", len(self.blobs))
+        for entry in self.keeper.entries():
+            self.entries[entry.digest] = entry
+            if len(self.entries) % _BATCH == 0:
+                self.tell("entries read", len(self.entries))
+        self.tell("entries read", len(self.entries))
+        for entry in self.entries.values():
+            if entry.target is not None:
+                self.claims[entry.target].append(entry)
+            self.users.update(entry.blobs)
+        self.report.damaged = sum(entry.damaged for entry in self.entries.values())
+        self.report.size_before = sum(entry.size for entry in self.entries.values())
+        self.report.size_before += sum(blob.size for blob in self.blobs.values())
+
+    # --- what goes ---
+
+    def choose(
+        self, budget: Budget, pinned: frozenset[bytes], roots: Roots
+    ) -> list[tuple[SeenEntry, str]]:
+        """Return the records that have to go, and why."""
+        records = [e for e in self.entries.values() if e.target is None and not e.damaged]
+        last = _latest(records, budget.keep_last)
+        free: list[tuple[int, SeenEntry]] = []
+        for record in records:
+            names = self.names(record)
+            used = max(record.used, *(roots.used.get(name, 0) for name in names))
+            if not pinned.isdisjoint(names):
+                self.report.kept["pinned"] += 1
+            elif is_held(names, roots):
+                self.report.kept["in use by a run"] += 1
+            elif used > self.now - self.grace:
+                self.report.kept["young"] += 1
+            elif record.digest in last:
+                self.report.kept["latest of its op"] += 1
+            else:
+                free.append((used, record))
+        free.sort(key=lambda each: (each[0], each[1].created, each[1].digest))
+        chosen = []
+        left = self.size_without_orphans()
+        counts = Counter(self.users)
+        for used, record in free:
+            why = ""
+            if budget.max_age is not None and used <= self.now - budget.max_age:
+                why = f"last used {age_text(self.now - used)} ago"
+            elif budget.max_size is not None and left > budget.max_size:
+                why = "used least recently, and there is too much"
+            elif budget.keep_last is not None and budget == Budget(keep_last=budget.keep_last):
+                why = f"not among the latest {budget.keep_last} of its op"
+            if why:
+                chosen.append((record, why))
+                left -= self.freed_by(record, counts)
+            else:
+                self.report.kept["within the budget"] += 1
+        return chosen
+
+    def names(self, record: SeenEntry) -> list[bytes]:
+        return [record.digest, *(claim.digest for claim in self.claims.get(record.digest, ()))]
+
+    def size_without_orphans(self) -> int:
+        orphans = (blob for blob in self.blobs.values() if self.is_orphan(blob))
+        return self.report.size_before - sum(blob.size for blob in orphans)
+
+    def is_orphan(self, blob: SeenBlob) -> bool:
+        return not self.users[blob.blob] and blob.written <= self.now - self.blob_grace
+
+    def freed_by(self, record: SeenEntry, counts: Counter[BlobId]) -> int:
+        freed = record.size + sum(claim.size for claim in self.claims.get(record.digest, ()))
+        counts.subtract(record.blobs)
+        gone = (self.blobs.get(blob) for blob in set(record.blobs) if not counts[blob])
+        return freed + sum(blob.size for blob in gone if blob is not None)
+
+    # --- removing ---
+
+    def remove_records(self, chosen: list[tuple[SeenEntry, str]]) -> list[tuple[SeenEntry, str]]:
+        removed: list[tuple[SeenEntry, str]] = []
+        for at in range(0, len(chosen), _BATCH):
+            # A run may have started meanwhile, and somebody may have pinned.
+            roots = read_roots(self.keeper, self.keeper.now())
+            pinned = {pin.digest for pin in pins_of(self.keeper)}
+            batch = {
+                entry: why
+                for entry, why in chosen[at : at + _BATCH]
+                if not is_held(names := self.names(entry), roots) and pinned.isdisjoint(names)
+            }
+            gone = self.keeper.remove_entries(list(batch))
+            removed += [(entry, batch[entry]) for entry in gone]
+            self.tell("records removed", len(removed))
+        self.note("record", removed)
+        return removed
+
+    def remove_orphans(self, freed: set[BlobId], dry_run: bool) -> None:
+        if self.report.damaged:
+            return  # which blobs these entries name is not known
+        limit = self.now - self.keeper.blob_grace
+        why = {}
+        for blob in self.blobs.values():
+            if self.users[blob.blob]:
+                continue
+            if blob.blob in freed and blob.written <= limit:
+                why[blob] = "its records went"
+            elif self.is_orphan(blob):
+                why[blob] = "no record names it"
+        todo = list(why)
+        gone = todo if dry_run else list(self.in_batches(todo))
+        self.report.removals += [Removal("blob", b.blob, b.size, "", why[b]) for b in gone]
+
+    def in_batches(self, todo: list[SeenBlob]) -> Iterable[SeenBlob]:
+        for at in range(0, len(todo), _BATCH):
+            yield from self.keeper.remove_blobs(todo[at : at + _BATCH])
+            self.tell("blobs removed", at + _BATCH)
+
+    def remove_claims(self, records: set[bytes], dry_run: bool) -> None:
+        limit = self.now - self.grace
+        chosen = []
+        for target, claims in self.claims.items():
+            if target in self.entries:
+                continue
+            for claim in claims:
+                if target in records:
+                    chosen.append((claim, "its record went"))
+                elif claim.used <= limit:
+                    chosen.append((claim, "it points nowhere"))
+        if not dry_run:
+            reasons = dict(chosen)
+            gone = []
+            for at in range(0, len(chosen), _BATCH):
+                gone += self.keeper.remove_entries([c for c, _ in chosen[at : at + _BATCH]])
+            chosen = [(claim, reasons[claim]) for claim in gone]
+        self.note("planned entry", chosen)
+        for claim, _ in chosen:
+            self.entries.pop(claim.digest, None)
+
+    def note(self, what: str, gone: Iterable[tuple[SeenEntry, str]]) -> None:
+        self.report.removals += [Removal(what, e.digest, e.size, e.op, why) for e, why in gone]
+
+
+def _latest(records: Iterable[SeenEntry], number: int | None) -> set[bytes]:
+    if not number:
+        return set()
+    by_op: defaultdict[str, list[SeenEntry]] = defaultdict(list)
+    for record in records:
+        by_op[record.op].append(record)
+    latest: set[bytes] = set()
+    for same in by_op.values():
+        same.sort(key=lambda entry: (entry.created, entry.digest), reverse=True)
+        latest.update(entry.digest for entry in same[:number])
+    return latest

@@ -1,0 +1,149 @@
+"""What looking after a store takes of its back end: lists, conditional removal, notes, a clock.
+
+Notes are small files beside the entries: what is pinned, what runs rely on, who is making what,
+the budget. Times are nanoseconds since 1970 by the clock of the place, never a client's against
+another's.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+from invariant_dask.core.digest import BlobId
+
+NOTE_LIMIT = 64 << 20
+"""No note is longer; of what is, the rest is not read."""
+
+
+class SeenEntry(NamedTuple):
+    """An entry as a scan saw it."""
+
+    digest: bytes
+    size: int
+    op: str
+    """Empty where only the record that a planned entry points to knows."""
+    target: bytes | None
+    """The resolved digest that a planned entry points to; None for a record."""
+    created: int
+    """When it was made, by the clock of who made it."""
+    used: int
+    """When it was written or, where that is noted, last asked for."""
+    blobs: tuple[BlobId, ...] = ()
+    damaged: bool = False
+    """Whether it cannot be read, so that its blobs are not known."""
+    mark: object = None
+    """What tells whether it was written or used since; for the keeper alone."""
+
+
+class SeenBlob(NamedTuple):
+    """A blob as a scan saw it."""
+
+    blob: BlobId
+    size: int
+    written: int
+    """When it was written, or somebody relied on its being there."""
+    mark: object = None
+
+
+class Note(NamedTuple):
+    """A small file that belongs to no artifact."""
+
+    name: str
+    data: bytes
+    written: int
+    mark: object = None
+
+
+class Keeper(ABC):
+    """Looks after one place; see `store.upkeep`.
+
+    Notes
+    -----
+    All methods raise `StoreUnavailableError` when the place cannot be read or written. What is
+    removed is removed only if it is still what was seen, as far as the place can tell.
+    """
+
+    grace: ClassVar[int]
+    """How long what nobody seems to need is spared, if nobody says otherwise."""
+
+    notes_use: ClassVar[bool] = False
+    """Whether it is noted when an entry was last asked for."""
+
+    blob_grace: ClassVar[int]
+    """How long a blob is spared at least: writers rely on finding those that are younger."""
+
+    is_read_only = False
+    """Whether nothing can be written here: then nobody says what he relies on, or collects."""
+
+    @abstractmethod
+    def now(self) -> int:
+        """Return the time by the clock of the place."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Wait until others see what this process has written."""
+
+    @abstractmethod
+    def entries(self) -> Iterator[SeenEntry]:
+        """Yield all entries; one that is written meanwhile may be missing, or come twice."""
+
+    @abstractmethod
+    def blobs(self) -> Iterator[SeenBlob]:
+        """Yield all blobs, also those that nobody lists."""
+
+    def size(self) -> int | None:
+        """Return the bytes of all entries and blobs, or None if counting them is not cheap."""
+        return None
+
+    @abstractmethod
+    def remove_entries(self, seen: Sequence[SeenEntry]) -> list[SeenEntry]:
+        """Remove entries and return those that were removed."""
+
+    @abstractmethod
+    def remove_blobs(self, seen: Sequence[SeenBlob]) -> list[SeenBlob]:
+        """Remove blobs and return those that were removed."""
+
+    @abstractmethod
+    def tidy(self, alive: Collection[bytes], before: int) -> None:
+        """Remove what helps to find entries that are gone, and what killed processes left.
+
+        Parameters
+        ----------
+        alive
+            The digests of all entries that were seen and not removed.
+        before
+            Nothing younger is touched.
+        """
+
+    def path_of(self, blob: BlobId) -> Path | None:  # noqa: ARG002
+        """Return the file of a blob, if it is one on this machine."""
+        return None
+
+    # --- notes ---
+
+    @abstractmethod
+    def notes(self, folder: str) -> list[Note]:
+        """Return all notes of a folder."""
+
+    @abstractmethod
+    def read_note(self, folder: str, name: str) -> Note | None:
+        """Return a note; None if it is not there."""
+
+    @abstractmethod
+    def write_note(self, folder: str, name: str, data: bytes) -> None:
+        """Write a note, replacing an older one."""
+
+    @abstractmethod
+    def create_note(self, folder: str, name: str, data: bytes) -> bool:
+        """Write a note that must not be there; False if another one is."""
+
+    @abstractmethod
+    def drop_note(self, folder: str, name: str) -> None:
+        """Remove a note that nobody else writes."""
+
+    @abstractmethod
+    def remove_note(self, folder: str, note: Note) -> bool:
+        """Remove a note if it is still as it was read."""

@@ -1,0 +1,194 @@
+"""Looking after a store of objects: lists and notes are requests, times are the server's.
+
+What an entry is about takes reading it, so all are read, many at a time. An object that was written
+again with the same bytes is told by its time; between looking and removing is a moment in which
+that may happen unseen. Whoever looks up a record whose blob went then makes it anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from invariant_dask.core.digest import BlobId
+from invariant_dask.errors import IntegrityError
+from invariant_dask.store import objects_names as names
+from invariant_dask.store.keeper import NOTE_LIMIT, Keeper, Note, SeenBlob, SeenEntry
+from invariant_dask.store.objects_client import ObjectClient
+from invariant_dask.store.objects_wire import ObjectInfo
+from invariant_dask.store.record import ENTRY_LIMIT, Record, parse_entry
+from invariant_dask.store.sizes import DAY, HOUR, SECOND
+
+_SHARDS = 16
+_FEW = 16
+_AT_ONCE = 512
+_READS = 4
+_ABANDONED = 7 * DAY
+_QUARANTINE_LIMIT = 100
+_NEVER = 1 << 62
+
+_Seen = TypeVar("_Seen", SeenEntry, SeenBlob)
+
+
+class ObjectKeeper(Keeper):
+    """Looks after the objects of one place.
+
+    Parameters
+    ----------
+    client
+        Makes the requests.
+    flush
+        Waits until what this process writes has arrived.
+    folder
+        Where the objects are files, if they are.
+    """
+
+    grace = 12 * HOUR
+    # Writers do not send what is there and younger than six hours, and may take their time.
+    blob_grace = 8 * HOUR
+
+    def __init__(
+        self,
+        client: ObjectClient,
+        flush: Callable[[], None],
+        folder: Path | None = None,
+    ) -> None:
+        self._client = client
+        self._flush = flush
+        self._folder = folder
+        self.clock: Callable[[], int] = lambda: int(client.server_time() * SECOND)
+
+    def now(self) -> int:
+        return self.clock()
+
+    def settle(self) -> None:
+        self._flush()
+
+    # --- entries and blobs ---
+
+    def entries(self) -> Iterator[SeenEntry]:
+        for infos in self._scan("entries"):
+            for at in range(0, len(infos), _AT_ONCE):
+                yield from self._read(infos[at : at + _AT_ONCE])
+
+    def _read(self, infos: Sequence[ObjectInfo]) -> Iterator[SeenEntry]:
+        """Yield what some entries are; what does not arrive whole is read again."""
+        todo = {info.name: info for info in infos}
+        for attempt in range(_READS):
+            data = self._client.get_many(todo, ENTRY_LIMIT + 1)
+            unread = {}
+            for name, info in todo.items():
+                if name not in data:
+                    continue  # it went meanwhile
+                seen = _entry(info, data[name])
+                if seen.damaged and attempt < _READS - 1:
+                    unread[name] = info
+                else:
+                    yield seen
+            todo = unread
+
+    def blobs(self) -> Iterator[SeenBlob]:
+        for infos in self._scan("blobs"):
+            for info in infos:
+                digest = names.digest_of(info.name)
+                if digest is not None:
+                    yield SeenBlob(BlobId(digest), info.size, _time(info), info)
+
+    def _scan(self, folder: str) -> Iterator[list[ObjectInfo]]:
+        # Digests are spread evenly: where one part has few, one list of all takes few requests.
+        few = self._client.list_many([f"{folder}/{names.SHARDS[0]}"], _FEW)
+        if len(few) < _FEW:
+            infos = self._client.list_many([folder])
+            yield [info for info in infos if names.digest_of(info.name) is not None]
+            return
+        for at in range(0, len(names.SHARDS), _SHARDS):
+            shards = [f"{folder}/{shard}" for shard in names.SHARDS[at : at + _SHARDS]]
+            yield [
+                info
+                for info in self._client.list_many(shards)
+                if names.digest_of(info.name) is not None
+            ]
+
+    def remove_entries(self, seen: Sequence[SeenEntry]) -> list[SeenEntry]:
+        return self._remove({entry.mark: entry for entry in seen})
+
+    def remove_blobs(self, seen: Sequence[SeenBlob]) -> list[SeenBlob]:
+        return self._remove({blob.mark: blob for blob in seen})
+
+    def _remove(self, seen: dict[object, _Seen]) -> list[_Seen]:
+        infos = [mark for mark in seen if isinstance(mark, ObjectInfo)]
+        return [seen[info] for info in self._client.delete_many_if(infos)]
+
+    def tidy(self, alive: Collection[bytes], before: int) -> None:
+        old = []
+        for info in self._client.list_many(["ops"]):
+            mark = names.parse_mark(info.name)
+            if mark is not None and _time(info) < before:
+                named = {digest for digest in (mark.record, mark.claim) if digest}
+                if named.isdisjoint(alive):
+                    old.append(info.name)
+        abandoned = self.now() - _ABANDONED
+        left = self._client.list_many(["tokens", "leases"])
+        old += [info.name for info in left if _time(info) < abandoned]
+        aside = sorted(info.name for info in self._client.list_many(["quarantine"]))
+        old += aside[: max(0, len(aside) - _QUARANTINE_LIMIT)]
+        self._client.delete_many(old)
+
+    def path_of(self, blob: BlobId) -> Path | None:
+        return self._folder / names.blob_name(blob) if self._folder is not None else None
+
+    # --- notes ---
+
+    def notes(self, folder: str) -> list[Note]:
+        infos = {info.name: info for info in self._client.list_many([folder])}
+        found = self._client.get_many(infos, NOTE_LIMIT)
+        return [
+            Note(name.removeprefix(f"{folder}/"), data, _time(infos[name]), infos[name])
+            for name, data in found.items()
+        ]
+
+    def read_note(self, folder: str, name: str) -> Note | None:
+        path = _path(folder, name)
+        info = self._client.head(path)
+        data = None if info is None else self._client.get(path, NOTE_LIMIT)
+        return None if info is None or data is None else Note(name, data, _time(info), info)
+
+    def write_note(self, folder: str, name: str, data: bytes) -> None:
+        self._client.put(_path(folder, name), data)
+
+    def create_note(self, folder: str, name: str, data: bytes) -> bool:
+        return self._client.create(_path(folder, name), data)
+
+    def drop_note(self, folder: str, name: str) -> None:
+        self._client.delete_many([_path(folder, name)])
+
+    def remove_note(self, folder: str, note: Note) -> bool:
+        assert isinstance(note.mark, ObjectInfo), folder
+        return self._client.delete_if(note.mark)
+
+
+def _entry(info: ObjectInfo, data: bytes) -> SeenEntry:
+    digest = names.digest_of(info.name)
+    assert digest is not None
+    when = _time(info)
+    try:
+        entry = parse_entry(digest, data)
+        if isinstance(entry, Record):
+            about = entry.about
+            blobs = tuple(blob for blob, _ in entry.parts)
+            return SeenEntry(
+                digest, info.size, about.op, None, about.created, when, blobs, mark=info
+            )
+    except IntegrityError:
+        return SeenEntry(digest, info.size, "", None, when, when, damaged=True, mark=info)
+    return SeenEntry(digest, info.size, "", entry.resolved, entry.created, when, mark=info)
+
+
+def _time(info: ObjectInfo) -> int:
+    # What has no time is never old: nobody can say that it is.
+    return int(info.modified * SECOND) if info.modified > 0 else _NEVER
+
+
+def _path(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name

@@ -1,0 +1,175 @@
+"""What is in a store, for people: numbers, lists, one artifact with all that leads to it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from invariant_dask.core.digest import BlobId
+from invariant_dask.errors import ArtifactNotFoundError, SpecError
+from invariant_dask.store.base import Store
+from invariant_dask.store.budget import Budget, read_budget
+from invariant_dask.store.keeper import SeenEntry
+from invariant_dask.store.notes import keeper_of, pins_of, read_roots, sound_entries
+from invariant_dask.store.record import PlannedEntry, Record, names_digest, parse_digest
+
+
+@dataclass
+class OfOp:
+    """What there is of one op."""
+
+    records: int = 0
+    size: int = 0
+    """Bytes of the records and of the blobs that they name; what several name counts for each."""
+    used: int = 0
+    """When any of it was last used."""
+
+
+@dataclass
+class Overview:
+    """What there is in a store."""
+
+    records: int = 0
+    planned: int = 0
+    blobs: int = 0
+    unnamed: int = 0
+    """Blobs that no record names."""
+    damaged: int = 0
+    size: int = 0
+    size_of_unnamed: int = 0
+    pins: int = 0
+    runs: int = 0
+    """Runs that rely on something here now."""
+    budget: Budget = field(default_factory=Budget)
+    ops: dict[str, OfOp] = field(default_factory=dict)
+
+
+def overview(store: Store) -> Overview:
+    """Return what there is in a store in a folder or bucket."""
+    keeper = keeper_of(store)
+    blobs = {seen.blob: seen.size for seen in keeper.blobs()}
+    told = Overview(blobs=len(blobs), size=sum(blobs.values()))
+    named: set[BlobId] = set()
+    ops: defaultdict[str, OfOp] = defaultdict(OfOp)
+    for entry in keeper.entries():
+        told.size += entry.size
+        told.damaged += entry.damaged
+        if entry.target is not None:
+            told.planned += 1
+        elif not entry.damaged:
+            told.records += 1
+            named.update(entry.blobs)
+            of_op = ops[entry.op]
+            of_op.records += 1
+            of_op.size += entry.size + sum(blobs.get(blob, 0) for blob in entry.blobs)
+            of_op.used = max(of_op.used, entry.used)
+    told.ops = dict(sorted(ops.items()))
+    told.unnamed = len(blobs.keys() - named)
+    told.size_of_unnamed = sum(blobs[blob] for blob in blobs.keys() - named)
+    told.pins = len(pins_of(keeper))
+    told.runs = read_roots(keeper, keeper.now()).runs
+    told.budget = read_budget(keeper)
+    return told
+
+
+class Listed(NamedTuple):
+    """A record in a list."""
+
+    digest: bytes
+    op: str
+    size: int
+    """Bytes of the record and of the blobs that it names."""
+    created: int
+    used: int
+    planned: tuple[bytes, ...]
+    """The planned digests that lead to it."""
+
+
+def list_records(store: Store, op: str = "") -> list[Listed]:
+    """Return the records of ops whose name starts with `op`, the last used first."""
+    keeper = keeper_of(store)
+    sizes = {seen.blob: seen.size for seen in keeper.blobs()}
+    records: list[SeenEntry] = []
+    claims: defaultdict[bytes, list[bytes]] = defaultdict(list)
+    for entry in keeper.entries():
+        if entry.target is not None:
+            claims[entry.target].append(entry.digest)
+        elif not entry.damaged and entry.op.startswith(op):
+            records.append(entry)
+    records.sort(key=lambda entry: (-entry.used, entry.digest))
+    return [
+        Listed(
+            entry.digest, entry.op, entry.size + sum(sizes.get(blob, 0) for blob in entry.blobs),
+            entry.created, entry.used, tuple(sorted(claims.get(entry.digest, ()))),
+        )
+        for entry in records
+    ]  # fmt: skip
+
+
+class Shown(NamedTuple):
+    """An artifact with all that is known of it."""
+
+    record: Record
+    asked: PlannedEntry | None
+    """The planned entry that was asked for, if it was one."""
+    missing: tuple[BlobId, ...]
+    files: tuple[Path, ...]
+    """Files of its blobs on this machine."""
+    is_pinned: bool
+
+
+def show(store: Store, digest: bytes | str) -> Shown:
+    """Return what is known of the artifact under a planned or resolved digest.
+
+    Parameters
+    ----------
+    store
+        A store in a folder or bucket.
+    digest
+        Raw, in hexadecimal, as a Dask key, or the first digits of one if no other starts so.
+
+    Raises
+    ------
+    ArtifactNotFoundError
+        If nothing is stored there.
+    SpecError
+        If several digests start so.
+    """
+    raw = complete(store, digest)
+    keeper = keeper_of(store)
+    entries = sound_entries(store, store._read_entries([raw]))  # noqa: SLF001
+    asked = entries.get(raw)
+    planned = asked if isinstance(asked, PlannedEntry) else None
+    if planned is not None and planned.resolved not in entries:
+        entries |= sound_entries(store, store._read_entries([planned.resolved]))  # noqa: SLF001
+    record = entries.get(planned.resolved) if planned is not None else asked
+    if not isinstance(record, Record):
+        raise ArtifactNotFoundError(digest=raw.hex(), store=store.url)
+    there = store._has_blobs(record.parts)  # noqa: SLF001
+    files = (keeper.path_of(blob) for blob, _ in record.parts if blob in there)
+    pinned = {pin.digest for pin in pins_of(keeper)}
+    return Shown(
+        record, planned,
+        tuple(blob for blob, _ in record.parts if blob not in there),
+        tuple(path for path in files if path is not None),
+        not pinned.isdisjoint({raw, record.resolved}),
+    )  # fmt: skip
+
+
+def complete(store: Store, digest: bytes | str) -> bytes:
+    """Return a digest of which perhaps only the first digits are given."""
+    if not isinstance(digest, str) or names_digest(digest):
+        return parse_digest(digest)
+    start = digest.lower()
+    if len(start) < 4 or start.strip("0123456789abcdef"):
+        msg = f"{digest!r} is no digest: give 64 hexadecimal digits, or at least the first 4"
+        raise SpecError(msg)
+    found = {e.digest for e in keeper_of(store).entries() if e.digest.hex().startswith(start)}
+    if not found:
+        raise ArtifactNotFoundError(digest=digest, store=store.url)
+    if len(found) > 1:
+        few = ", ".join(sorted(each.hex()[: len(start) + 6] for each in found)[:3])
+        raise SpecError(f"{len(found)} digests start with {digest}: {few}; give more digits")
+    return found.pop()

@@ -1,0 +1,38 @@
+"""Looking after a store: what is in it, what goes, what stays, and whether it is sound.
+
+For stores in a folder and object stores; others have nothing to look after.
+"""
+
+from invariant_dask.store.budget import Budget, read_budget, write_budget
+from invariant_dask.store.collecting import Removal, Report, collect, keep_budget
+from invariant_dask.store.notes import Pin, Root, keeper_of, pin, pins, unpin
+from invariant_dask.store.overview import Listed, Overview, Shown, list_records, overview, show
+from invariant_dask.store.transfer import Transferred, copy
+from invariant_dask.store.verifying import Damage, Verified, verify
+
+__all__ = [
+    "Budget",
+    "Damage",
+    "Listed",
+    "Overview",
+    "Pin",
+    "Removal",
+    "Report",
+    "Root",
+    "Shown",
+    "Transferred",
+    "Verified",
+    "collect",
+    "copy",
+    "keep_budget",
+    "keeper_of",
+    "list_records",
+    "overview",
+    "pin",
+    "pins",
+    "read_budget",
+    "show",
+    "unpin",
+    "verify",
+    "write_budget",
+]

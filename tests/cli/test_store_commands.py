@@ -1,0 +1,160 @@
+"""`store ...`: every command, for people and as JSON, and users' mistakes without a traceback."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from store.places import large, put
+
+from invariant_dask import DiskStore
+from invariant_dask.cli.app import app
+from invariant_dask.testing import damage_blob, sample_planned
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DiskStore:
+    store = DiskStore(tmp_path / "s")
+    put(store, 1, claim="one")
+    put(store, 2, "small", op="other:op")
+    return store
+
+
+def call(store: DiskStore, *arguments: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(app, ["store", "--store", store.url, *map(str, arguments)])
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    return result
+
+
+def told(store: DiskStore, *arguments: object, code: int = 0) -> Any:
+    return json.loads(call(store, *arguments, "--json", code=code).stdout)
+
+
+def test_stats(store: DiskStore) -> None:
+    text = call(store, "stats").stdout
+    assert "2 records, 1 planned entries, 1 blobs" in text
+    assert "sample:op" in text
+    numbers = told(store, "stats")
+    assert numbers["records"] == 2
+    assert numbers["ops"]["sample:op"]["size"] > 40_000
+
+
+def test_list_of_all_of_some_and_of_the_first(store: DiskStore) -> None:
+    assert len(call(store, "ls").stdout.splitlines()) == 2
+    (record,) = told(store, "ls", "sample:")
+    assert record["planned"] == [sample_planned("one").hex()]
+    assert call(store, "ls", "--limit", 1).stdout.endswith("... and 1 more\n")
+
+
+def test_show_takes_digests_keys_and_first_digits(store: DiskStore) -> None:
+    planned = sample_planned("one").hex()
+    shown = [told(store, "show", name) for name in (planned, f"op-{planned}", planned[:10])]
+    assert shown[0] == shown[1] == shown[2]
+    assert shown[0]["planned"]["digest"] == planned
+    assert shown[0]["op"] == "sample:op"
+    assert "40.0 kB" in call(store, "show", planned).stdout
+
+
+def test_verify_ends_with_1_if_there_is_damage(store: DiskStore) -> None:
+    assert told(store, "verify", "--sample", 1)["entries"] == 1
+    assert "no damage" in call(store, "verify").stdout
+    (record,) = store.recent("sample:op")
+    damage_blob(store, *record.parts[0])
+    text = call(store, "verify", code=1).stdout
+    assert record.resolved.hex() in text
+    assert "1 damage" in text
+
+
+def test_gc_says_what_would_go_and_then_does_it(store: DiskStore) -> None:
+    text = call(store, "gc", "--keep-last", 0, "--grace", 0, "--dry-run").stdout
+    assert "not among the latest 0 of its op" in text
+    assert "2 records, 1 planned entries, 1 blobs would go" in text
+    assert store.exists(sample_planned("one"))
+    report = told(store, "gc", "--keep-last", 0, "--grace", 0)
+    assert report["size_after"] == 0
+    assert len(report["removals"]) == 4
+    assert not store.exists(sample_planned("one"))
+
+
+def test_gc_keeps_to_what_was_set(store: DiskStore) -> None:
+    call(store, "gc", "--max-size", "20kB", "--max-age", "30d", "--set")
+    assert "budget: at most 20.0 kB, used within 30 d" in call(store, "stats").stdout
+    assert told(store, "gc", "--grace", 0)["size_after"] < 20_000
+    call(store, "gc", "--set")
+    assert "budget" not in call(store, "stats").stdout
+
+
+def test_pins(store: DiskStore) -> None:
+    planned = sample_planned("one").hex()
+    call(store, "pin", planned[:12], "--reason", "a paper")
+    assert "a paper" in call(store, "pins").stdout
+    call(store, "gc", "--keep-last", 0, "--grace", 0)
+    assert store.get(planned) == large(1)
+    assert told(store, "unpin", planned) == {"unpinned": [planned]}
+    assert told(store, "pins") == []
+
+
+def test_push_pull_and_copy(store: DiskStore, tmp_path: Path) -> None:
+    other, third = DiskStore(tmp_path / "other"), (tmp_path / "third").as_uri()
+    assert told(store, "push", other.url, "--op", "other:op")["records"] == 1
+    assert told(store, "push", other.url)["there"] == 1
+    assert other.get(sample_planned("one")) == large(1)
+    assert (
+        "2 records, 1 planned entries and 1 blobs" in call(store, "copy", other.url, third).stdout
+    )
+    other.invalidate("sample:op")
+    planned = sample_planned("one").hex()
+    assert told(other, "pull", third, planned[:8], "--replace")["records"] == 1
+    assert other.exists(sample_planned("one"))
+
+
+def test_rm_forgets_ops_and_digests(store: DiskStore) -> None:
+    assert told(store, "rm", "other:op", sample_planned("one").hex()) == {
+        "other:op": 1, sample_planned("one").hex(): 2,
+    }  # fmt: skip
+    assert "see store ls" in call(store, "rm", "other:op", code=1).stderr
+
+
+def test_path_of_an_artifact_and_of_a_blob(store: DiskStore) -> None:
+    (record,) = store.recent("sample:op")
+    path = call(store, "path", sample_planned("one").hex()).stdout.strip()
+    assert Path(path).read_bytes().endswith(large(1)[-100:])
+    assert call(store, "path", record.parts[0][0].hex()).stdout.strip() == path
+    (small,) = store.recent("other:op")
+    assert "has no file" in call(store, "path", small.resolved.hex(), code=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["show", "xyz"], "64 hexadecimal digits"),
+        (["show", "0" * 64], "no artifact"),
+        (["show", "abcdef12"], "no artifact"),
+        (["gc", "--max-size", "much"], "max_size"),
+        (["gc", "--max-age", "long"], "max_age"),
+        (["gc", "--set", "--dry-run"], "choose one"),
+        (["pin", "0" * 64], "no artifact"),
+        (["push", "nowhere://x"], "no store for"),
+        (["copy", "no-such-folder", "memory:"], "there is no store at"),
+        (["verify", "--sample", "0"], "--sample"),
+    ],
+)
+def test_mistakes_are_told_with_code_2(arguments, hint: str, store: DiskStore) -> None:
+    assert hint in call(store, *arguments, code=2).stderr
+
+
+def test_unpinning_what_is_not_pinned_is_told(store: DiskStore) -> None:
+    assert "is not pinned" in call(store, "unpin", "0" * 64, code=1).stderr
+
+
+def test_looking_after_a_store_that_is_not_there_makes_none(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["store", "--store", str(tmp_path / "none"), "stats"])
+    assert result.exit_code == 2
+    assert not (tmp_path / "none").exists()
+    result = CliRunner().invoke(app, ["store", "--store", "memory:", "stats"])
+    assert result.exit_code == 2
+    assert "nothing to look after" in result.stderr
