@@ -224,7 +224,7 @@ class _Decoder(Reader):
 
     def decimal(self, _depth: int) -> Decimal:
         sign, coefficient, exponent = self.integers(3)
-        if sign not in {0, 1} or coefficient < 0:
+        if sign not in {0, 1} or coefficient < 0 or not scalars.is_bounded(coefficient):
             self.fail("not a decimal")
         try:
             value = Decimal((sign, Decimal(coefficient).as_tuple().digits, exponent))
@@ -237,7 +237,7 @@ class _Decoder(Reader):
 
     def fraction(self, _depth: int) -> Fraction:
         numerator, denominator = self.integers(2)
-        if denominator < 1:
+        if denominator < 1 or not all(map(scalars.is_bounded, (numerator, denominator))):
             self.fail("not a fraction")
         value = Fraction(numerator, denominator)
         if value.denominator != denominator:

@@ -31,6 +31,10 @@ _TIME = tagged(TAG_TIME, 5)
 _DATETIME = tagged(TAG_DATETIME, 8)
 _TIMEDELTA = tagged(TAG_TIMEDELTA, 3)
 
+EXACT_LIMIT = 32768
+"""Most bytes of the coefficient of a decimal, or of a part of a fraction: taking one takes time
+that grows with the square of its length, and stored bytes may come from a stranger."""
+
 
 def encode_none(_value: None) -> bytes:
     return NULL
@@ -83,12 +87,29 @@ def encode_decimal(value: Decimal) -> bytes:
     if isinstance(exponent, str):
         raise NotCacheableError(reason=f"Decimal {value} is not a finite number; pass None or text")
     # int(Decimal) is exact whatever the ambient context, and not bound by the limit on int(str).
-    coefficient = int(Decimal((0, digits, 0)))
+    if len(digits) > EXACT_LIMIT * 2.5:  # more than there are in so many bytes
+        raise NotCacheableError(reason=_TOO_LONG)
+    coefficient = _bounded(int(Decimal((0, digits, 0))))
     return _DECIMAL + encode_int(sign) + encode_int(coefficient) + encode_int(exponent)
 
 
 def encode_fraction(value: Fraction) -> bytes:
-    return _FRACTION + encode_int(value.numerator) + encode_int(value.denominator)
+    numerator, denominator = _bounded(value.numerator), _bounded(value.denominator)
+    return _FRACTION + encode_int(numerator) + encode_int(denominator)
+
+
+def is_bounded(number: int) -> bool:
+    """Return whether a number is short enough to be a part of a decimal or fraction."""
+    return number.bit_length() <= 8 * EXACT_LIMIT
+
+
+def _bounded(number: int) -> int:
+    if not is_bounded(number):
+        raise NotCacheableError(reason=_TOO_LONG)
+    return number
+
+
+_TOO_LONG = f"an exact number with parts of more than {EXACT_LIMIT} bytes; pass an int or text"
 
 
 def encode_date(value: dt.date) -> bytes:

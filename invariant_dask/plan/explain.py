@@ -8,13 +8,15 @@ from a changed input is told apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Protocol
 
 from invariant_dask.core import manifest
 from invariant_dask.core.manifest import Manifest
+from invariant_dask.errors import IntegrityError
 from invariant_dask.plan.payload import Payload, ValueUnknownError, describe, no_values
 from invariant_dask.plan.plan import Plan, Reason
 from invariant_dask.plan.program import Program
@@ -83,7 +85,7 @@ def explain(plan: Plan, recent: Recent, why: Why) -> dict[int, tuple[str, ...]]:
         else:
             op = step.bound.op.name
             if op not in past:
-                past[op] = [(r.about.node, manifest.parse(r.manifest)) for r in recent(op)]
+                past[op] = _readable(recent(op))
             own = _own_causes(plan, index, names[index], past[op])
             if not own and reason is Reason.NOT_STORED:
                 own = [reason.value]
@@ -95,6 +97,14 @@ def explain(plan: Plan, recent: Recent, why: Why) -> dict[int, tuple[str, ...]]:
             ]
         causes[index] = tuple(own + follows)
     return causes
+
+
+def _readable(records: Iterable[Past]) -> list[tuple[str, Manifest]]:
+    read = []
+    for record in records:
+        with suppress(IntegrityError):  # of somebody who writes what he likes
+            read.append((record.about.node, manifest.parse(record.manifest)))
+    return read
 
 
 def _refusal(plan: Plan, index: int, why: Why) -> str:

@@ -147,8 +147,7 @@ class Store(Reader):
         if planned is not None and bytes(planned) != resolved:
             rows.append(planned_row(planned, record, encoded.hash, inputs, about, sign))
         if vouched:
-            for row in rows:
-                self._judge.made_here(row.data)
+            self._judge.made_here(*(row.data for row in rows))
         self._publish(blobs, rows)
         written = sum([len(row.data) for row in rows]) + sum([length for _, length in listed])
         with self._counts_lock:

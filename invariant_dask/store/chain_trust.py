@@ -51,6 +51,6 @@ class JoinedJudge(Judge):
         listed = list(entries)
         return all(store._judge.vouches(listed) for store in self._stores)  # noqa: SLF001
 
-    def made_here(self, data: bytes) -> None:
+    def made_here(self, *entries: bytes) -> None:
         for store in self._stores:
-            store._judge.made_here(data)  # noqa: SLF001
+            store._judge.made_here(*entries)  # noqa: SLF001

@@ -42,7 +42,8 @@ def table_from_value(value: list[Any]) -> pa.Table:
     """Put a table together; its data is not copied."""
     fields, rows, columns = value
     schema = _to_schema(fields)
-    arrays = [_to_array(field.type, data) for field, data in zip(schema, columns, strict=True)]
+    pairs = zip(schema, _listed(columns), strict=True)
+    arrays = [_to_array(field.type, data) for field, data in pairs]
     if any(len(array) != rows for array in arrays):
         raise IntegrityError("columns of different lengths")
     if not arrays:  # a table without columns has a length too
@@ -107,8 +108,7 @@ def _parts(array: pa.Array, missing: Any) -> tuple[list[Any], list[Any]]:
     if pa.types.is_struct(kind):
         return [], [_data(child) for child in array.flatten()]
     if pa.types.is_fixed_size_list(kind):
-        # What lies under a null is dropped, so the length of the child tells nothing.
-        return [], [_data(array.flatten())]
+        return [], [_data(_items_of_fixed(array, missing))]
     if _is_list(kind):
         lengths = np.diff(array.offsets.to_numpy()).astype("<i8")
         if missing is not None:
@@ -120,6 +120,15 @@ def _parts(array: pa.Array, missing: Any) -> tuple[list[Any], list[Any]]:
     if pa.types.is_boolean(kind):
         return [np.asarray(pc.fill_null(array, False).to_numpy(zero_copy_only=False))], []
     return [_fixed(array, kind.bit_width // 8, missing)], []
+
+
+def _items_of_fixed(array: pa.FixedSizeListArray, missing: Any) -> pa.Array:
+    """Return the items, with nulls under each null: what lies there is not seen."""
+    items, size = array.flatten(), array.type.list_size
+    if missing is None:
+        return items
+    places = np.repeat(np.cumsum(~missing) - 1, size) * size + np.tile(np.arange(size), len(array))
+    return items.take(pa.array(places, mask=np.repeat(missing, size)))
 
 
 def _as_list(array: pa.MapArray) -> pa.ListArray:
@@ -153,6 +162,9 @@ def _fixed(array: pa.Array, width: int, missing: Any) -> Any:
 
 def _to_array(kind: pa.DataType, data: list[Any]) -> pa.Array:
     length, missing, buffers, children = data
+    for part in (*_listed(buffers), *(() if missing is None else (missing,))):
+        if not isinstance(part, np.ndarray) or part.ndim != 1:
+            raise IntegrityError("expected an array of one dimension")
     if pa.types.is_null(kind):
         return pa.nulls(length)
     nulls = None if missing is None else pa.py_buffer(np.packbits(~missing, bitorder="little"))
@@ -167,10 +179,6 @@ def _to_array(kind: pa.DataType, data: list[Any]) -> pa.Array:
         return _checked(pa.Array.from_buffers(kind, length, [nulls], children=parts))
     if pa.types.is_fixed_size_list(kind):
         child = _to_array(kind.value_type, children[0])
-        if missing is not None:  # nulls take room there
-            places = np.repeat(np.cumsum(~missing) - 1, kind.list_size) * kind.list_size
-            places += np.tile(np.arange(kind.list_size), length)
-            child = child.take(pa.array(places, mask=np.repeat(missing, kind.list_size)))
         return _checked(pa.Array.from_buffers(kind, length, [nulls], children=[child]))
     if _is_list(kind):
         inner = kind.value_type if not pa.types.is_map(kind) else _entries(kind)
@@ -242,7 +250,7 @@ def _type(kind: pa.DataType) -> list[Any]:
 
 
 def _to_type(value: list[Any]) -> pa.DataType:
-    name, *rest = value
+    name, *rest = _listed(value)
     if not rest:
         return _PLAIN[name]
     if name == "time":
@@ -252,7 +260,7 @@ def _to_type(value: list[Any]) -> pa.DataType:
     if name == "dictionary":
         return pa.dictionary(_to_type(rest[0]), _to_type(rest[1]), ordered=rest[2])
     if name == "struct":
-        return pa.struct([_to_field(field) for field in rest[0]])
+        return pa.struct([_to_field(field) for field in _listed(rest[0])])
     if name == "map":
         return pa.map_(_to_field(rest[0]), _to_field(rest[1]), keys_sorted=rest[2])
     simple = {"duration": lambda _, unit: pa.duration(unit), "timestamp": pa.timestamp}
@@ -271,7 +279,7 @@ def _field(field: pa.Field) -> list[Any]:
 
 def _to_field(value: list[Any]) -> pa.Field:
     name, kind, nullable, metadata = value
-    return pa.field(name, _to_type(kind), nullable, dict(map(tuple, metadata)) or None)
+    return pa.field(name, _to_type(kind), nullable, dict(map(tuple, _listed(metadata))) or None)
 
 
 def _schema(schema: pa.Schema) -> list[Any]:
@@ -280,7 +288,15 @@ def _schema(schema: pa.Schema) -> list[Any]:
 
 def _to_schema(value: list[Any]) -> pa.Schema:
     fields, metadata = value
-    return pa.schema([_to_field(field) for field in fields], dict(map(tuple, metadata)) or None)
+    pairs = dict(map(tuple, _listed(metadata)))
+    return pa.schema([_to_field(field) for field in _listed(fields)], pairs or None)
+
+
+def _listed(value: Any) -> list[Any]:
+    """Return a list. An empty array of huge shape has no bytes, and items without end."""
+    if not isinstance(value, list):
+        raise IntegrityError(f"{type(value).__name__} in the place of a list")
+    return value
 
 
 def _pairs(metadata: dict[bytes, bytes] | None) -> list[list[bytes]]:

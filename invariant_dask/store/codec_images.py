@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from invariant_dask.core.encode import encode
-from invariant_dask.errors import NotCacheableError
+from invariant_dask.errors import IntegrityError, NotCacheableError
 
 _INFO = "gamma", "icc_profile", "transparency"
 
@@ -54,10 +54,14 @@ def image_to_value(image: Image.Image) -> dict[str, Any]:
 def image_from_value(value: dict[str, Any]) -> Image.Image:
     """Put an image together."""
     width, height = value["size"]
-    image = Image.frombytes(value["mode"], (width, height), value["data"])
+    mode, data = value["mode"], value["data"]
+    # Pillow makes room for all pixels before it looks whether they are there.
+    if width < 0 or height < 0 or width * height > len(data) * (8 if mode == "1" else 1):
+        raise IntegrityError(f"an image of {width} x {height} pixels in {len(data)} bytes")
+    image = Image.frombytes(mode, (width, height), data)
     if value["palette"] is not None:
-        mode, colours = value["palette"]
-        image.putpalette(colours, mode)
+        colour_mode, colours = value["palette"]
+        image.putpalette(colours, colour_mode)
     info = dict(value["info"])
     if isinstance(info.get("gamma"), str):
         info["gamma"] = float.fromhex(info["gamma"])

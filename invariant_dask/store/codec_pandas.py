@@ -43,7 +43,7 @@ def frame_to_value(frame: pd.DataFrame) -> dict[str, Any]:
 def frame_from_value(value: dict[str, Any]) -> pd.DataFrame:
     """Put a frame together; its arrays are not copied."""
     index, names = index_from_value(value["index"]), index_from_value(value["columns"])
-    data = {number: _array(column) for number, column in enumerate(value["data"])}
+    data = {number: _array(column) for number, column in enumerate(_listed(value["data"]))}
     if len(data) != len(names):
         raise IntegrityError(f"{len(data)} columns with {len(names)} names")
     frame = pd.DataFrame(data, index=index, copy=False)
@@ -87,12 +87,13 @@ def index_to_value(index: pd.Index[Any]) -> list[Any]:
 
 def index_from_value(value: list[Any]) -> pd.Index[Any]:
     """Put an index together."""
-    kind, names, *rest = value
+    kind, names, *rest = _listed(value)
     if kind == "range":
         return pd.RangeIndex(*rest, name=names[0])
     if kind == "multi":
-        levels, codes = rest
-        return pd.MultiIndex([index_from_value(level) for level in levels], codes, names=names)
+        levels = [index_from_value(level) for level in _listed(rest[0])]
+        codes = [_flat(codes) for codes in _listed(rest[1])]
+        return pd.MultiIndex(levels, codes, names=names)
     column, freq = rest
     data = _array(column)
     # Without a dtype pandas would guess one for objects that look like numbers or times.
@@ -144,15 +145,29 @@ def _column(array: Any) -> list[Any]:
     )
 
 
+def _listed(value: Any) -> list[Any]:
+    """Return a list. An empty array of huge shape has no bytes, and items without end."""
+    if not isinstance(value, list):
+        raise IntegrityError(f"{type(value).__name__} in the place of a list")
+    return value
+
+
+def _flat(array: Any) -> Any:
+    """Return an array of one dimension. A single number would take the length of an index."""
+    if not isinstance(array, np.ndarray) or array.ndim != 1:
+        raise IntegrityError("expected an array of one dimension")
+    return array
+
+
 def _array(column: list[Any]) -> Any:
-    kind, *rest = column
+    kind, *rest = _listed(column)
     make: Any = _MAKERS[kind]
     return make(*rest)
 
 
 def _masked(data: Any, mask: Any) -> Any:
-    masked = pd.array(data, dtype=_MASKED[data.dtype.str], copy=True)
-    masked[mask] = pd.NA
+    masked = pd.array(_flat(data), dtype=_MASKED[data.dtype.str], copy=True)
+    masked[_flat(mask)] = pd.NA
     return masked
 
 
@@ -164,7 +179,7 @@ _MASKED: Final = {
 
 def _categories(categories: list[Any], ordered: bool, codes: Any) -> Any:
     return pd.Categorical.from_codes(
-        codes, categories=index_from_value(categories), ordered=ordered
+        _flat(codes), categories=index_from_value(categories), ordered=ordered
     )
 
 
@@ -181,11 +196,11 @@ def _zone(zone: Any) -> list[Any]:
 def _moments(zone: list[Any], moments: Any) -> Any:
     kind, given = zone
     found = ZoneInfo(given) if kind == "zone" else dt.timezone(given)
-    return pd.DatetimeIndex(moments).tz_localize("UTC").tz_convert(found).array
+    return pd.DatetimeIndex(_flat(moments)).tz_localize("UTC").tz_convert(found).array
 
 
 def _periods(freq: str, ordinals: Any) -> Any:
-    return pd.PeriodIndex.from_ordinals(ordinals, freq=freq).array
+    return pd.PeriodIndex.from_ordinals(_flat(ordinals), freq=freq).array
 
 
 def _intervals(closed: Any, left: list[Any], right: list[Any]) -> Any:
@@ -218,8 +233,8 @@ def _utf8(text: str) -> bytes:
 
 
 def _texts(lengths: Any, data: Any) -> list[str]:
-    raw, texts, at = data.tobytes(), [], 0
-    for length in lengths.tolist():
+    raw, texts, at = _flat(data).tobytes(), [], 0
+    for length in _flat(lengths).tolist():
         texts.append(raw[at : at + length].decode())
         at += length
     if at != len(raw):
@@ -229,7 +244,7 @@ def _texts(lengths: Any, data: Any) -> list[str]:
 
 def _string(missing_is: str, lengths: Any, data: Any, missing: Any) -> Any:
     texts: Any = np.array(_texts(lengths, data), dtype=object)
-    texts[missing] = pd.NA if missing_is == "NA" else np.nan
+    texts[_flat(missing)] = pd.NA if missing_is == "NA" else np.nan
     na_value = pd.NA if missing_is == "NA" else np.nan
     return pd.array(texts, dtype=pd.StringDtype(na_value=na_value))
 
@@ -260,8 +275,8 @@ def _code(value: Any) -> int:
 
 
 def _object_array(codes: Any, kept: list[Any]) -> Any:
-    values = np.empty(len(codes), dtype=object)
-    rest = iter(kept)
+    values = np.empty(len(_flat(codes)), dtype=object)
+    rest = iter(_listed(kept))
     for number, code in enumerate(codes.tolist()):
         values[number] = next(rest) if code == _VALUE else _MISSING[code]
     return values
@@ -272,7 +287,7 @@ def _object_text(codes: Any, lengths: Any, data: Any) -> Any:
 
 
 _MAKERS: Final = {
-    "numpy": lambda data: data,
+    "numpy": _flat,
     "masked": _masked,
     "categories": _categories,
     "moments": _moments,

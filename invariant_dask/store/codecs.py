@@ -14,8 +14,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from invariant_dask.core import types
+from invariant_dask.core.encode import encode
 from invariant_dask.core.types import TypeBinding
-from invariant_dask.errors import RegistrationError
+from invariant_dask.errors import IntegrityError, RegistrationError
 
 
 class Codec(NamedTuple):
@@ -94,7 +95,39 @@ def _class_of(codec: Codec, module: Any) -> type | None:
 
 
 def _bind(cls: type, codec: Codec) -> None:
-    types.bind(TypeBinding(cls, codec.name, codec.version, codec.to_value, codec.from_value))
+    def from_value(value: Any) -> Any:
+        made = codec.from_value(value)
+        # A library takes what its format never writes, and makes something else of it.
+        if not _same(codec.to_value(made), value):
+            raise IntegrityError(f"{codec.name} comes back as another value than was stored")
+        return made
+
+    types.bind(TypeBinding(cls, codec.name, codec.version, codec.to_value, from_value))
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values have one form; arrays are compared in place."""
+    if one is other:
+        return True
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        alike = isinstance(one, list) == isinstance(other, list) and len(one) == len(other)
+        return alike and all(map(_same, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
+    if hasattr(one, "__array_interface__") and hasattr(other, "__array_interface__"):
+        return _same_array(one, other)
+    return type(one) is type(other) and encode(one) == encode(other)
+
+
+def _same_array(one: Any, other: Any) -> bool:
+    import numpy as np
+
+    if one.dtype != other.dtype or one.shape != other.shape:
+        return encode(one) == encode(other)  # the order of bytes, say, is not seen
+    if one.ctypes.data == other.ctypes.data and one.strides == other.strides:
+        return True
+    first, second = (np.ascontiguousarray(each).reshape(-1).view("u1") for each in (one, other))
+    return bool(np.array_equal(first, second))
 
 
 def _lazy(module: str, function: str) -> Callable[[Any], Any]:

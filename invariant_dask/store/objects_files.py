@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import secrets
 import time
@@ -11,10 +12,12 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from invariant_dask.store.objects_wire import ObjectInfo, Wire
+from invariant_dask.store.objects_wire import ObjectInfo, RefusedError, Wire
 
 _PAGE = 1000
 _DAY = 86_400
+_FOR_GOOD = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
+"""What trying again does not mend. A full disk can still be read."""
 
 
 class FilesWire(Wire):
@@ -45,10 +48,18 @@ class FilesWire(Wire):
             return None
 
     async def put(self, name: str, data: bytes, *, create: bool = False) -> bool:
-        return await asyncio.to_thread(self._put, name, memoryview(data), create)
+        return await asyncio.to_thread(self._try_to_put, name, memoryview(data), create)
 
     async def put_parts(self, name: str, view: memoryview) -> None:
-        await asyncio.to_thread(self._put, name, view, False)
+        await asyncio.to_thread(self._try_to_put, name, view, False)
+
+    def _try_to_put(self, name: str, view: memoryview, create: bool) -> bool:
+        try:
+            return self._put(name, view, create)
+        except OSError as error:
+            if error.errno in _FOR_GOOD:
+                raise RefusedError(str(error)) from error
+            raise
 
     def _put(self, name: str, view: memoryview, create: bool) -> bool:
         path = self._root / name
@@ -105,6 +116,8 @@ class FilesWire(Wire):
         except (FileNotFoundError, NotADirectoryError):
             return
         for entry in inside:
+            if not folder and entry.name == self._tmp.name:
+                continue  # no objects yet, and perhaps all that a killed process left
             name = f"{folder}/{entry.name}" if folder else entry.name
             if entry.is_dir(follow_symlinks=False):
                 yield from self._walk(name)

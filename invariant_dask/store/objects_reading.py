@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from invariant_dask.errors import StoreUnavailableError
@@ -55,6 +55,9 @@ def read_large(client: ObjectClient, name: str, length: int) -> Buffer | None:
 
     It goes into a file without a name, which is mapped; into memory where there is no room for one.
     """
+    there = client.head(name)
+    if there is None or there.size != length:
+        return None
     try:
         return _read_to_file(client, name, length)
     except OSError as error:
@@ -66,23 +69,13 @@ def read_large(client: ObjectClient, name: str, length: int) -> Buffer | None:
     def keep(start: int, part: bytes) -> None:
         data[start : start + len(part)] = part
 
-    return memoryview(data).toreadonly() if _read_parts(client, name, length, keep) else None
+    return memoryview(data).toreadonly() if client.read_parts(name, length, keep) else None
 
 
 def _read_to_file(client: ObjectClient, name: str, length: int) -> Buffer | None:
     with tempfile.TemporaryFile(prefix="invariant-dask-") as file:
         fd = file.fileno()
         os.ftruncate(fd, length)
-        if not _read_parts(client, name, length, lambda at, part: os.pwrite(fd, part, at)):
+        if not client.read_parts(name, length, lambda at, part: os.pwrite(fd, part, at)):
             return None
         return map_file(fd, length)
-
-
-def _read_parts(
-    client: ObjectClient, name: str, length: int, keep: Callable[[int, bytes], object]
-) -> bool:
-    # An object that is shorter than it should be must not cost what it pretends to be.
-    there = client.head(name)
-    if there is None:
-        return False
-    return client.read_parts(name, min(length, there.size), keep)

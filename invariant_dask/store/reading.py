@@ -252,7 +252,14 @@ class Reader(Backend):
             storage, blobs = self.fetch(found.record)
         except ArtifactLostError as error:
             raise ArtifactNotFoundError(digest=raw.hex(), store=self.url) from error
-        return decode(storage, fetch=lambda blob, _: blobs[blob], sealed=True)
+        try:
+            return decode(storage, fetch=lambda blob, _: blobs[blob], sealed=True)
+        except UnknownTypeError:
+            raise
+        except IntegrityError as error:
+            # Its hashes hold: whoever wrote it meant it to be so.
+            self._set_entry_aside(raw, found.record.to_bytes(), error)
+            raise ArtifactNotFoundError(digest=raw.hex(), store=self.url) from error
 
     def fetch(self, record: Record) -> tuple[bytes, dict[BlobId, Buffer]]:
         """Return the verified storage form and blobs of a stored artifact.

@@ -103,8 +103,11 @@ class Record(NamedTuple):
 
     @property
     def about(self) -> About:
-        """Who made it, when, and how long it took."""
-        return About.from_bytes(self.about_bytes)
+        """Who made it, when, and how long it took; empty if that cannot be read."""
+        try:
+            return About.from_bytes(self.about_bytes)
+        except IntegrityError:
+            return About("")  # no reason to do without the artifact
 
     @property
     def is_inline(self) -> bool:

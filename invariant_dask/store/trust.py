@@ -205,10 +205,11 @@ class Judge:
         _valid.add(checksum)
         return ""
 
-    def made_here(self, data: bytes) -> None:
-        """Remember an entry that this process publishes, made from what is vouched for."""
+    def made_here(self, *entries: bytes) -> None:
+        """Remember entries that this process publishes, made from what is vouched for."""
         if self.trust.keys is not None or keys.signing_key() is not None:
-            self._own.add(data[:DIGEST_SIZE])
+            for data in entries:
+                self._own.add(data[:DIGEST_SIZE])
 
     def hand_over(self, other: Judge) -> None:
         """Let another one know what was published here."""

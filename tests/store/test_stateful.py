@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from unittest.mock import patch
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -13,7 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from invariant_dask.core.digest import BlobId
 from invariant_dask.core.encode import encode
 from invariant_dask.errors import ArtifactNotFoundError
-from invariant_dask.store import About, DiskStore, MemoryStore, Record, Store
+from invariant_dask.store import About, DiskStore, MemoryStore, Record, Store, open_store
+from invariant_dask.store.record import PlannedEntry, parse_entry
 from invariant_dask.testing import damage_blob, damage_entry, sample_manifest, sample_planned
 
 OPS = st.sampled_from(["op:a", "op:b"])
@@ -52,6 +56,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.claims: dict[bytes, tuple[str, bytes, bytes]] = {}
         self.gone: set[BlobId] = set()
         self.bad: set[BlobId] = set()
+        self.past: dict[bytes, list[tuple[bytes, object]]] = {}
+        """All that ever was under a digest, and its value."""
 
     def is_whole(self, record: Record) -> bool:
         return not any(blob in self.gone for blob, _ in record.parts)
@@ -86,10 +92,19 @@ class StoreMachine(RuleBasedStateMachine):
         record = self.store.publish(
             encode(value), sample_manifest(op, n=n), kind="any", about=About(op), planned=planned
         )
+        self.keep(op, record, value, planned)
+
+    def keep(self, op: str, record: Record, value: object, planned: bytes | None) -> None:
+        """Note that an artifact is there, with all its blobs."""
         self.records[record.resolved] = (op, record, value)
-        self.gone.difference_update(blob for blob, _ in record.parts)
+        parts = {blob for blob, _ in record.parts}
+        self.gone -= parts
+        self.bad -= parts
         if planned is not None:
             self.claims[planned] = (op, record.resolved, record.hash)
+        wanted = [record.resolved] if planned is None else [record.resolved, planned]
+        for digest, row in self.store._read_entries(wanted).items():
+            self.past.setdefault(digest, []).append((row, value))
 
     @precondition(lambda self: self.records)
     @rule(data=st.data(), name=NAMES)
@@ -174,6 +189,41 @@ class StoreMachine(RuleBasedStateMachine):
     def close(self) -> None:
         self.store.close()
 
+    @precondition(lambda self: self.past)
+    @rule(data=st.data())
+    def read_what_is_stale(self, data: st.DataObject) -> None:
+        """Some entries are seen as they once were: a value that was there then, or none."""
+        rows = {
+            digest: data.draw(st.sampled_from([row for row, _ in self.past[digest]]))
+            for digest in data.draw(st.sets(st.sampled_from(sorted(self.past)), min_size=1))
+        }
+        digest = data.draw(st.sampled_from(sorted(rows)))
+        read = self.store._read_entries
+
+        def stale(digests: list[bytes]) -> dict[bytes, bytes]:
+            return {**read(digests), **{each: rows[each] for each in digests if each in rows}}
+
+        with patch.object(self.store, "_read_entries", stale):
+            try:
+                value = self.store.get(digest)
+            except ArtifactNotFoundError:
+                value = None
+        entry = parse_entry(digest, rows[digest])
+        target = entry.resolved if isinstance(entry, PlannedEntry) else digest
+        hashes = {encode(old).hash for _, old in self.past.get(target, [])}
+        assert value is None or encode(value).hash in hashes
+        if isinstance(entry, PlannedEntry):
+            assert value is None or encode(value).hash == entry.hash
+        # Reading may have found damaged blobs.
+        there = self.store._has_blobs(self.parts_of_all())
+        self.bad, self.gone = (
+            {blob for blob in self.bad if blob in there},
+            self.gone | {blob for blob in self.bad if blob not in there},
+        )
+
+    def parts_of_all(self) -> set[tuple[BlobId, int]]:
+        return {part for _, record, _ in self.records.values() for part in record.parts}
+
     # --- what holds at any time ---
 
     @staticmethod
@@ -208,17 +258,74 @@ class MemoryMachine(StoreMachine):
         return MemoryStore("unbounded")
 
 
-class DiskMachine(StoreMachine):
-    """With damage to blobs, which publishing them again does not heal, but reading finds."""
+class Killed(BaseException):
+    """The process was killed here: it does nothing more."""
+
+
+class LastingMachine(StoreMachine):
+    """What others open again: with damage to blobs, which reading finds, and with crashes."""
+
+    def open(self) -> Store:
+        raise NotImplementedError
+
+    def dying(self, step: int) -> Iterator[None]:
+        """Die at the n-th thing that the back end writes, and write nothing any more."""
+        raise NotImplementedError
 
     def make(self) -> Store:
         self.folder = Path(tempfile.mkdtemp())
-        return DiskStore(self.folder / "store")
+        return self.open()
 
     @rule()
     def reopen(self) -> None:
         self.store.close()
-        self.store = DiskStore(self.folder / "store")
+        self.store = self.open()
+
+    @rule(op=OPS, n=NUMBERS, value=VALUES, name=st.none() | NAMES, step=st.integers(0, 5))
+    def die_while_publishing(
+        self, op: str, n: int, value: object, name: str | None, step: int
+    ) -> None:
+        """What was there is there, or what was to be there; and never a part of either."""
+        planned = None if name is None else sample_planned(name)
+        value = materialize(value)
+        encoded = encode(value)
+        with contextmanager(self.dying)(step), suppress(Killed):
+            self.store.publish(
+                encoded, sample_manifest(op, n=n), kind="any", about=About(op), planned=planned
+            )
+        self.store = self.open()
+        digest = self.digest(op, n)
+        data = self.store._read_entries([digest]).get(digest)
+        record = None if data is None else parse_entry(digest, data)
+        known = self.records.get(digest)
+        written = known is None or record != known[1]
+        if record is not None and written:
+            assert isinstance(record, Record)
+            assert record.hash == encoded.hash
+            self.keep(op, record, value, None)
+        else:
+            assert record == (None if known is None else known[1])
+        there = self.store._has_blobs(self.parts_of_all())
+        self.gone -= there
+        if planned is not None:
+            self.look_at_claim(op, planned, digest, encoded.hash, written and record is not None)
+
+    def look_at_claim(
+        self, op: str, planned: bytes, resolved: bytes, hash_: bytes, written: bool
+    ) -> None:
+        data = self.store._read_entries([planned]).get(planned)
+        if data is None:
+            assert planned not in self.claims
+            return
+        entry = parse_entry(planned, data)
+        assert isinstance(entry, PlannedEntry)
+        old = self.claims.get(planned)
+        if old is None or (entry.resolved, entry.hash) != old[1:]:
+            assert written, "a claim comes after its record"
+            assert (entry.resolved, entry.hash) == (resolved, hash_)
+        if written and (entry.resolved, entry.hash) == (resolved, hash_):
+            self.claims[planned] = (op, resolved, hash_)
+        self.past.setdefault(planned, []).append((data, None))
 
     @precondition(lambda self: self.parts())
     @rule(data=st.data())
@@ -232,7 +339,49 @@ class DiskMachine(StoreMachine):
         shutil.rmtree(self.folder)
 
 
+class DiskMachine(LastingMachine):
+    def open(self) -> Store:
+        return DiskStore(self.folder / "store")
+
+    def dying(self, step: int) -> Iterator[None]:
+        store, steps = self.store, iter(range(step))
+        real = {name: getattr(store, name) for name in ("_write_blob", "_write_now")}
+
+        def or_die(name: str) -> object:
+            def write(*args: object) -> object:
+                if next(steps, None) is None:
+                    raise Killed
+                return real[name](*args)
+
+            return write
+
+        with (
+            patch.object(store, "_write_blob", or_die("_write_blob")),
+            patch.object(store, "_write_now", or_die("_write_now")),
+        ):
+            yield
+
+
+class ObjectMachine(LastingMachine):
+    def open(self) -> Store:
+        return open_store((self.folder / "store").as_uri())
+
+    def dying(self, step: int) -> Iterator[None]:
+        client, steps = self.store._client, iter(range(step))
+        put_one = client.put_one
+
+        async def put_or_die(name: str, data: bytes) -> None:
+            if next(steps, None) is None:
+                raise Killed
+            await put_one(name, data)
+
+        with patch.object(client, "put_one", put_or_die):
+            yield
+
+
 TestMemory = MemoryMachine.TestCase
 TestDisk = DiskMachine.TestCase
+TestFiles = ObjectMachine.TestCase
 TestMemory.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 TestDisk.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
+TestFiles.settings = settings(max_examples=20, stateful_step_count=30, deadline=None)

@@ -1,0 +1,112 @@
+"""A full disk costs what could not be kept, and nothing else."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from services.processes import not_installed
+from torture import jobs
+from torture.killing import check_whole
+from torture.runs import made_by, stored_in
+
+from invariant_dask.core.encode import encode
+from invariant_dask.store import open_store
+
+SIZE = 48 << 20
+FILES = 6000
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 48 MB and six thousand files."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    options = f"size={SIZE},nr_inodes={FILES}"
+    mounting = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    try:
+        subprocess.run(mounting, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        not_installed(f"a small file system to fill, as mounting takes root ({error}),")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill_bytes(folder: Path, spare: int) -> None:
+    """Use all the room but so many bytes."""
+    with suppress(OSError), (folder / "filler").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1 << 16))
+    size = (folder / "filler").stat().st_size
+    os.truncate(folder / "filler", max(0, size - spare))
+
+
+def fill_files(folder: Path, spare: int) -> None:
+    """Make files until there can only be so many more."""
+    number = 0
+    (folder / "fillers").mkdir()
+    with suppress(OSError):
+        while True:
+            (folder / "fillers" / str(number)).touch()
+            number += 1
+    for last in range(number - spare, number):
+        (folder / "fillers" / str(last)).unlink()
+
+
+def empty(folder: Path) -> None:
+    (folder / "filler").unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        for path in (folder / "fillers").iterdir():
+            path.unlink()
+
+
+FILLS = {
+    "no room": (fill_bytes, 0),
+    "room for some": (fill_bytes, 3 << 20),
+    "no more files": (fill_files, 0),
+    "some more files": (fill_files, 20),
+}
+
+
+@pytest.mark.parametrize("fill", FILLS)
+@pytest.mark.parametrize("kind", ["disk", "files"])
+def test_full_disk_keeps_no_run_from_its_results_and_leaves_nothing_half(
+    kind: str, fill: str, small_disk: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = small_disk / "store"
+    url = str(path) if kind == "disk" else path.as_uri()
+    store = open_store(url)
+    jobs.put(store, "blobs")
+    use_up: Callable[[Path, int], None]
+    use_up, spare = FILLS[fill]
+    use_up(small_disk, spare)
+    log = tmp_path / "log"
+    with caplog.at_level(logging.WARNING):
+        results = jobs.run(store, str(log))
+    assert all(
+        encode(value) == encode(jobs.value_of(int(name[1:]))) for name, value in results.items()
+    )
+    assert len(made_by(log)) == jobs.NODES
+    assert "not persisted" in caplog.text
+    assert "No space left" in caplog.text or "full" in caplog.text
+    # As full as it is, it can be read, by those who open it now too.
+    assert check_whole(open_store(url)) < 2 * jobs.NODES
+    empty(small_disk)
+    again = open_store(url)
+    check_whole(again)
+    kept = stored_in(again)
+    assert len(kept) < jobs.NODES
+    log.write_text("")
+    jobs.run(store, str(log))
+    assert kept.isdisjoint(made_by(log))
+    log.write_text("")
+    assert jobs.run(open_store(url), str(log)).keys() == results.keys()
+    assert made_by(log) == []
+    assert check_whole(open_store(url)) > len(kept)
