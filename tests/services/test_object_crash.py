@@ -24,7 +24,8 @@ def test_run_that_is_killed_again_and_again_makes_only_what_was_unfinished(
     tmp_path: Path, s3: Place, writers: Nursery
 ) -> None:
     options = dict(s3.options)
-    kills = kill_until_done(writers, s3.url, options, tmp_path, random.Random(3), 300, is_large)
+    rng = random.Random(3)
+    kills = kill_until_done(writers, s3.url, options, tmp_path, rng, 300, is_large, sample=50)
     assert kills >= 3
 
 
@@ -39,4 +40,5 @@ def test_object_store_survives_two_hundred_kills(
         folder.mkdir()
         place = s3_place(moto)
         options = dict(place.options)
-        kills += kill_until_done(writers, place.url, options, folder, rng, 80, is_large)
+        url = place.url
+        kills += kill_until_done(writers, url, options, folder, rng, 80, is_large, sample=200)

@@ -17,8 +17,10 @@ import sys
 import traceback
 import warnings
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from torture.forging import PLANNED, Forger, Hostile, blobs_of, samples
 
@@ -144,6 +146,8 @@ def main() -> None:
     ]
     # Once by good ones: what is loaded when it is first needed is loaded.
     decompress(compress(bytes(4096)) or b"", 4096)
+    with suppress(ZoneInfoNotFoundError):
+        ZoneInfo("No/Such_Zone")
     for store in stores:
         for sample in forger.samples:
             record, blobs = sample.record, blobs_of(sample.encoded)

@@ -33,6 +33,7 @@ def kill_until_done(
     rng: random.Random,
     longest: int,
     is_commit: Callable[[int], bool],
+    sample: int | None = None,
 ) -> int:
     """Kill runs of one graph after up to `longest` ops each, and check what each leaves.
 
@@ -40,6 +41,8 @@ def kill_until_done(
     ----------
     is_commit
         Whether all that came before an artifact is committed once the artifact is published.
+    sample
+        How many entries to look at after each kill; all of them at the end.
 
     Returns
     -------
@@ -64,7 +67,7 @@ def kill_until_done(
         made = made_by(log)
         assert before.isdisjoint(made), "what was finished is made again"
         store = open_store(url, **options)
-        check_whole(store)
+        check_whole(store, sample)
         now = stored_in(store)
         store.close()
         assert before <= now, "what was finished is lost"
@@ -84,4 +87,5 @@ def kill_until_done(
         name: str(jobs.value_of(int(name[1:]))) for name in ends
     }
     assert made_by(log) == []
+    check_whole(open_store(url, **options))
     return kills
