@@ -385,7 +385,6 @@ def _after_fork() -> None:
 def _close_all() -> None:
     for client in list(_living):
         client.close()
-    objects_loop.stop()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -1,6 +1,7 @@
 """The event loop of all object stores of a process, in a thread of its own.
 
-Calls come from any other thread and wait for it.
+Calls come from any other thread and wait for it. It runs as long as the process does: clients of
+fsspec close their sessions in it when the interpreter ends, after everybody else.
 """
 
 from __future__ import annotations
@@ -31,12 +32,6 @@ def wait(work: Coroutine[Any, Any, T]) -> T:
     except BaseException:
         future.cancel()
         raise
-
-
-def stop() -> None:
-    """End the loop, if there is one; the process is about to end."""
-    if _loop is not None:
-        _loop.call_soon_threadsafe(_loop.stop)
 
 
 def _the_loop() -> asyncio.AbstractEventLoop:

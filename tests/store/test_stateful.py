@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from unittest.mock import patch
@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from invariant_dask.core.digest import BlobId
+from invariant_dask.core.digest import BlobId, PlannedDigest
 from invariant_dask.core.encode import encode
 from invariant_dask.errors import ArtifactNotFoundError
 from invariant_dask.store import About, DiskStore, MemoryStore, Record, Store, open_store
@@ -41,6 +41,11 @@ def materialize(value: object) -> object:
     if value == "blob of its own":
         return BLOB_OF_ITS_OWN
     return BUFFERS.get(value, value) if isinstance(value, str) else value
+
+
+def planned_of(op: str, name: str) -> PlannedDigest:
+    """Return a planned digest: it says which op, so no two ops ever ask by the same one."""
+    return sample_planned(f"{op} {name}")
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -87,7 +92,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(op=OPS, n=NUMBERS, value=VALUES, name=st.none() | NAMES)
     def publish(self, op: str, n: int, value: object, name: str | None) -> None:
-        planned = None if name is None else sample_planned(name)
+        planned = None if name is None else planned_of(op, name)
         value = materialize(value)
         record = self.store.publish(
             encode(value), sample_manifest(op, n=n), kind="any", about=About(op), planned=planned
@@ -110,12 +115,12 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(data=st.data(), name=NAMES)
     def claim(self, data: st.DataObject, name: str) -> None:
         op, record, _ = self.records[data.draw(st.sampled_from(sorted(self.records)))]
-        self.store.claim(sample_planned(name), record, [])
-        self.claims[sample_planned(name)] = (op, record.resolved, record.hash)
+        self.store.claim(planned_of(op, name), record, [])
+        self.claims[planned_of(op, name)] = (op, record.resolved, record.hash)
 
     @rule(op=OPS, n=NUMBERS, name=st.none() | NAMES)
     def get(self, op: str, n: int, name: str | None) -> None:
-        digest = self.digest(op, n) if name is None else sample_planned(name)
+        digest = self.digest(op, n) if name is None else planned_of(op, name)
         expected = self.expected(digest)
         damaged = None
         if expected is not None:
@@ -138,9 +143,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.store.invalidate(digest)
         self.drop_record(digest)
 
-    @rule(name=NAMES)
-    def invalidate_claim(self, name: str) -> None:
-        planned = sample_planned(name)
+    @rule(op=OPS, name=NAMES)
+    def invalidate_claim(self, op: str, name: str) -> None:
+        planned = planned_of(op, name)
         count = self.store.invalidate(planned)
         claim = self.claims.pop(planned, None)
         assert bool(count) == (claim is not None)
@@ -235,7 +240,7 @@ class StoreMachine(RuleBasedStateMachine):
     @invariant()
     def look_up_agrees_with_the_model(self) -> None:
         digests = [self.digest(op, n) for op in ("op:a", "op:b") for n in range(4)]
-        digests += [sample_planned(name) for name in "pqr"]
+        digests += [planned_of(op, name) for op in ("op:a", "op:b") for name in "pqr"]
         found = self.store.lookup(digests)
         for digest in digests:
             expected = self.expected(digest)
@@ -286,7 +291,7 @@ class LastingMachine(StoreMachine):
         self, op: str, n: int, value: object, name: str | None, step: int
     ) -> None:
         """What was there is there, or what was to be there; and never a part of either."""
-        planned = None if name is None else sample_planned(name)
+        planned = None if name is None else planned_of(op, name)
         value = materialize(value)
         encoded = encode(value)
         with contextmanager(self.dying)(step), suppress(Killed):
@@ -345,19 +350,18 @@ class DiskMachine(LastingMachine):
 
     def dying(self, step: int) -> Iterator[None]:
         store, steps = self.store, iter(range(step))
-        real = {name: getattr(store, name) for name in ("_write_blob", "_write_now")}
 
-        def or_die(name: str) -> object:
-            def write(*args: object) -> object:
+        def or_die(write: Callable[..., object]) -> Callable[..., object]:
+            def step_or_die(*args: object) -> object:
                 if next(steps, None) is None:
                     raise Killed
-                return real[name](*args)
+                return write(*args)
 
-            return write
+            return step_or_die
 
         with (
-            patch.object(store, "_write_blob", or_die("_write_blob")),
-            patch.object(store, "_write_now", or_die("_write_now")),
+            patch.object(store._blobs, "write", or_die(store._blobs.write)),
+            patch.object(store, "_write_now", or_die(store._write_now)),
         ):
             yield
 
