@@ -218,11 +218,21 @@ def _arrow(chunked: Any) -> Any:
 def _text(array: Any) -> tuple[Any, Any, Any]:
     """Return how long each text is, all of them as UTF-8, and which are missing."""
     missing = np.asarray(pd.isna(array))
-    texts = [
-        b"" if gone else _utf8(text) for text, gone in zip(array, missing.tolist(), strict=True)
-    ]
-    lengths = np.fromiter(map(len, texts), "<i8", len(texts))
-    return lengths, np.frombuffer(b"".join(texts), "|u1"), missing
+    texts = np.asarray(array, dtype=object)
+    if missing.any():
+        texts = np.where(missing, "", texts)
+    return *_joined(texts.tolist()), missing
+
+
+def _joined(texts: list[str]) -> tuple[Any, Any]:
+    """Return how long each text is as UTF-8, and all of them."""
+    whole = "".join(texts)
+    if whole.isascii():
+        lengths = np.fromiter(map(len, texts), "<i8", len(texts))
+        return lengths, np.frombuffer(whole.encode(), "|u1")
+    encoded = [_utf8(text) for text in texts]
+    lengths = np.fromiter(map(len, encoded), "<i8", len(encoded))
+    return lengths, np.frombuffer(b"".join(encoded), "|u1")
 
 
 def _utf8(text: str) -> bytes:
@@ -233,13 +243,15 @@ def _utf8(text: str) -> bytes:
 
 
 def _texts(lengths: Any, data: Any) -> list[str]:
-    raw, texts, at = _flat(data).tobytes(), [], 0
-    for length in _flat(lengths).tolist():
-        texts.append(raw[at : at + length].decode())
-        at += length
-    if at != len(raw):
+    raw = data.tobytes()
+    if lengths.min(initial=0) < 0 or int(lengths.sum()) != len(raw):
         raise IntegrityError("texts do not fill their bytes")
-    return texts
+    ends = np.cumsum(lengths).tolist()
+    starts = [0, *ends[:-1]]
+    if raw.isascii():  # a character is a byte
+        whole = raw.decode()
+        return [whole[start:end] for start, end in zip(starts, ends, strict=False)]
+    return [raw[start:end].decode() for start, end in zip(starts, ends, strict=False)]
 
 
 def _string(missing_is: str, lengths: Any, data: Any, missing: Any) -> Any:
@@ -253,9 +265,7 @@ def _objects(values: Any) -> list[Any]:
     codes = np.fromiter(map(_code, values), "|u1", len(values))
     kept = [value for value, code in zip(values, codes.tolist(), strict=True) if code == _VALUE]
     if all(type(value) is str for value in kept):
-        texts = [_utf8(value) for value in kept]
-        lengths = np.fromiter(map(len, texts), "<i8", len(texts))
-        return ["object text", codes, lengths, np.frombuffer(b"".join(texts), "|u1")]
+        return ["object text", codes, *_joined(kept)]
     for number, value in enumerate(kept):
         try:
             encode(value)
