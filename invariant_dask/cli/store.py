@@ -327,7 +327,7 @@ def path(where: str | None, digest: str, plain: bool) -> None:
 def _files_of_blob(opened: Store, digest: str) -> list[str]:
     from invariant_dask.core.digest import BlobId
     from invariant_dask.store import upkeep
-    from invariant_dask.store.record import names_digest, parse_digest
+    from invariant_dask.store.naming import names_digest, parse_digest
 
     if not names_digest(digest):
         return []

@@ -27,6 +27,7 @@ from invariant_dask.core.encode import INLINE_LIMIT, Encoded, encode
 from invariant_dask.errors import StoreNotSharedError, StoreUnavailableError
 from invariant_dask.store import keys
 from invariant_dask.store.about import About
+from invariant_dask.store.naming import names_digest, parse_digest
 from invariant_dask.store.reading import Reader
 from invariant_dask.store.record import (
     ENTRY_LIMIT,
@@ -35,8 +36,6 @@ from invariant_dask.store.record import (
     Record,
     Sign,
     kind_of,
-    names_digest,
-    parse_digest,
     planned_row,
     sign_entry,
 )

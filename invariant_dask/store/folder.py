@@ -21,7 +21,6 @@ Layout, version 3:
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import secrets
@@ -29,8 +28,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from invariant_dask._version import __version__
 from invariant_dask.errors import StoreLayoutError, StoreUnavailableError
+from invariant_dask.store.layout import check_layout_version, describe_layout
 
 LAYOUT = 3
 
@@ -113,17 +112,7 @@ def _has_layout(root: Path) -> bool:
         text = (root / "LAYOUT").read_text()
     except FileNotFoundError:
         return False
-    try:
-        version = json.loads(text)["layout"]
-    except (ValueError, TypeError, KeyError) as error:
-        msg = f"{root / 'LAYOUT'} is not readable as a store's; move the folder away"
-        raise StoreLayoutError(msg) from error
-    if version != LAYOUT:
-        msg = (
-            f"store {root} has layout version {version}, and this invariant-dask {__version__} "
-            f"knows version {LAYOUT}; use the version that made it, or another folder"
-        )
-        raise StoreLayoutError(msg)
+    check_layout_version(root, text, LAYOUT, "another folder")
     return True
 
 
@@ -136,8 +125,7 @@ def _claim_folder(root: Path) -> None:
             "name a folder that is empty or not there"
         )
         raise StoreLayoutError(msg)
-    layout = json.dumps({"layout": LAYOUT, "made_by": f"invariant-dask {__version__}"})
-    replace_text(root / "LAYOUT", layout, root)
+    replace_text(root / "LAYOUT", describe_layout(LAYOUT), root)
     (root / ".gitignore").write_text("*\n")
 
 

@@ -24,7 +24,8 @@ from invariant_dask.errors import (
 from invariant_dask.store.base import Store
 from invariant_dask.store.heartbeat import HEART, Heart
 from invariant_dask.store.keeper import NOTE_LIMIT, Keeper
-from invariant_dask.store.record import Found, PlannedEntry, Record, parse_digest, parse_entry
+from invariant_dask.store.naming import parse_digest
+from invariant_dask.store.record import Found, PlannedEntry, Record, parse_entry
 from invariant_dask.store.sizes import DAY, MINUTE
 
 EXPIRES = 10 * MINUTE

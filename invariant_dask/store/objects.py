@@ -22,7 +22,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invariant_dask._version import __version__
 from invariant_dask.core.digest import BlobId, blob_id
 from invariant_dask.core.encode import Encoded, encode_keeping
 from invariant_dask.errors import (
@@ -34,6 +33,7 @@ from invariant_dask.store import objects_names as names
 from invariant_dask.store.backend import Missed
 from invariant_dask.store.base import Store, StoreRef
 from invariant_dask.store.compression import SUFFIX, check_available
+from invariant_dask.store.layout import check_layout_version, describe_layout
 from invariant_dask.store.objects_blobs import ObjectBlobs
 from invariant_dask.store.objects_client import AT_ONCE, BUDGET, ObjectClient
 from invariant_dask.store.objects_keeper import ObjectKeeper
@@ -171,7 +171,7 @@ class ObjectStore(Store):
         """
         data = self._client.get("LAYOUT", 4096)
         if data is not None:
-            names.check_version(self.place, data)
+            check_layout_version(self.place, data, names.LAYOUT, "another prefix")
             return
         foreign = self._client.any_name("")
         if foreign and self._client.get("LAYOUT", 4096) is None:
@@ -186,10 +186,11 @@ class ObjectStore(Store):
         """Say what this is, before anything else is written."""
         if self._claimed:
             return
-        made_by = {"made_by": f"invariant-dask {__version__}", "by": secrets.token_hex(8)}
-        data = json.dumps({"layout": names.LAYOUT, **made_by}).encode()
+        data = describe_layout(names.LAYOUT, by=secrets.token_hex(8)).encode()
         if not self._client.create("LAYOUT", data):
-            names.check_version(self.place, self._client.get("LAYOUT", 4096) or b"")
+            check_layout_version(
+                self.place, self._client.get("LAYOUT", 4096) or b"", names.LAYOUT, "another prefix"
+            )
         self._claimed = True
 
     def _token(self) -> str:

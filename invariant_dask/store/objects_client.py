@@ -16,7 +16,7 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakSet
@@ -149,10 +149,6 @@ class ObjectClient:
 
         self._each(get, names)
         return found
-
-    def put_many(self, objects: Mapping[str, bytes]) -> None:
-        """Write small objects, in any order."""
-        self._each(lambda name: self.put_one(name, objects[name]), objects)
 
     def head_many(self, names: Collection[str]) -> dict[str, ObjectInfo]:
         """Return what is known of objects; absent ones are left out."""

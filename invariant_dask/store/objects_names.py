@@ -21,13 +21,10 @@ read at once.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from invariant_dask._version import __version__
-from invariant_dask.errors import StoreLayoutError
 from invariant_dask.store.compression import SUFFIX
 from invariant_dask.store.record import EntryRow
 
@@ -123,21 +120,6 @@ def worth_listing(asked: int, missing: float, stored: float) -> bool:
     """
     pages = len(SHARDS) * max(1.0, stored / len(SHARDS) / _PAGE)
     return asked * missing > _LIST * pages + _LISTED * stored
-
-
-def check_version(place: str, data: bytes) -> None:
-    """Raise StoreLayoutError unless this is the LAYOUT of a store of ours."""
-    try:
-        version = json.loads(data)["layout"]
-    except (ValueError, TypeError, KeyError) as error:
-        msg = f"LAYOUT of {place} is not readable as a store's; use another prefix"
-        raise StoreLayoutError(msg) from error
-    if version != LAYOUT:
-        msg = (
-            f"store {place} has layout version {version}, and this invariant-dask {__version__} "
-            f"knows version {LAYOUT}; use the version that made it, or another prefix"
-        )
-        raise StoreLayoutError(msg)
 
 
 def marks_of(rows: Sequence[EntryRow]) -> Iterator[str]:

@@ -12,8 +12,9 @@ from invariant_dask.errors import ArtifactNotFoundError, SpecError
 from invariant_dask.store.base import Store
 from invariant_dask.store.budget import Budget, read_budget
 from invariant_dask.store.keeper import SeenEntry
+from invariant_dask.store.naming import names_digest, parse_digest
 from invariant_dask.store.notes import keeper_of, pins_of, read_roots, sound_entries
-from invariant_dask.store.record import PlannedEntry, Record, names_digest, parse_digest
+from invariant_dask.store.record import PlannedEntry, Record
 
 
 @dataclass

@@ -27,14 +27,8 @@ from invariant_dask.errors import (
 from invariant_dask.store import keys
 from invariant_dask.store.backend import Backend
 from invariant_dask.store.misses import Misses
-from invariant_dask.store.record import (
-    Found,
-    PlannedEntry,
-    Record,
-    check_artifact,
-    parse_digest,
-    parse_entry,
-)
+from invariant_dask.store.naming import parse_digest
+from invariant_dask.store.record import Found, PlannedEntry, Record, check_artifact, parse_entry
 from invariant_dask.store.trust import DEFAULT_TERMS, Judge, Terms
 
 if TYPE_CHECKING:

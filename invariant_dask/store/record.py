@@ -18,7 +18,6 @@ layout version, so that an older reader never takes a newer entry for a damaged 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from struct import Struct
@@ -41,7 +40,7 @@ from invariant_dask.core.digest import (
 )
 from invariant_dask.core.forms import identity_of
 from invariant_dask.core.sealed import SealedDict, SealedList
-from invariant_dask.errors import IntegrityError, SpecError
+from invariant_dask.errors import IntegrityError
 from invariant_dask.store.about import About
 
 if TYPE_CHECKING:
@@ -60,7 +59,6 @@ _BODY = DIGEST_SIZE
 SIGNATURE_SIZE = 96
 ENTRY_LIMIT = 16 * 2**20
 """The most bytes that an entry may have; a longer one is not even hashed."""
-_HEX_DIGEST = re.compile(r"(?:^|[^0-9a-f])([0-9a-f]{64})$")
 
 
 class EntryRow(NamedTuple):
@@ -350,29 +348,6 @@ def planned_row(
     if sign is not None:
         data, _ = sign_entry(planned, data, sign)
     return EntryRow(planned, data, about.op, about.created, record.resolved)
-
-
-def names_digest(text: str) -> bool:
-    """Return whether text is a digest in hexadecimal, or a Dask key that ends in one."""
-    return _HEX_DIGEST.search(text) is not None
-
-
-def parse_digest(digest: bytes | str) -> bytes:
-    """Return the 32 bytes of a digest given as such, in hexadecimal or as a Dask key.
-
-    Raises
-    ------
-    SpecError
-        If it is none of these.
-    """
-    if isinstance(digest, str):
-        match = _HEX_DIGEST.search(digest)
-        if match is not None:
-            return bytes.fromhex(match[1])
-    elif len(digest) == DIGEST_SIZE:
-        return bytes(digest)
-    msg = f"not a digest: {digest!r} (expected 64 hexadecimal digits, or 32 bytes)"
-    raise SpecError(msg)
 
 
 def _checksum(digest: bytes, body: bytes) -> bytes:

@@ -15,8 +15,9 @@ from invariant_dask.errors import (
 )
 from invariant_dask.store.base import Store
 from invariant_dask.store.keeper import SeenEntry
+from invariant_dask.store.naming import parse_digest
 from invariant_dask.store.notes import keeper_of, sound_entries
-from invariant_dask.store.record import EntryRow, PlannedEntry, Record, parse_digest
+from invariant_dask.store.record import EntryRow, PlannedEntry, Record
 from invariant_dask.store.sizes import size_text
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ from invariant_dask.core.encode import INLINE_LIMIT, encode, stable_hash
 from invariant_dask.errors import IntegrityError, SpecError
 from invariant_dask.store.about import About
 from invariant_dask.store.keys import SigningKey
+from invariant_dask.store.naming import parse_digest
 from invariant_dask.store.record import (
     PlannedEntry,
     Record,
     check_artifact,
     join_inputs,
-    parse_digest,
     parse_entry,
     sign_entry,
 )
