@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 import uuid
@@ -21,7 +20,7 @@ from dask.delayed import Delayed
 from invariant_dask.core.digest import parse_hex
 from invariant_dask.core.manifest import NONCE_SIZE
 from invariant_dask.core.sealed import SealedDict
-from invariant_dask.errors import ArtifactLostError, OutputsError, StoreError
+from invariant_dask.errors import ArtifactLostError, OutputsError
 from invariant_dask.graph.composite import Vertex
 from invariant_dask.graph.markers import Ref
 from invariant_dask.graph.model import Graph
@@ -42,11 +41,9 @@ from invariant_dask.runtime.schedulers import scheduler_for
 from invariant_dask.runtime.spec import RunInfo
 from invariant_dask.runtime.stages import Stages, check_known, checked_names, forced_steps
 from invariant_dask.store.base import Store
-from invariant_dask.store.collecting import keep_budget
+from invariant_dask.store.collecting import try_to_keep_budget
 from invariant_dask.store.file_hashes import FileHasher
 from invariant_dask.store.opening import Where, open_store
-
-logger = logging.getLogger("invariant_dask")
 
 __all__ = ["Compiled", "Progress", "Run", "compile"]
 
@@ -392,17 +389,9 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         grow = partial(self._undecided.grow, program) if self._undecided is not None else None
         stages.follow(run, grow)
         if run.plan.run:
-            self._keep_budget()
+            try_to_keep_budget(self.store)
         run.seconds = (time.time_ns() - run.started) / 1e9
         return run
-
-    def _keep_budget(self) -> None:
-        """Remove what the budget of the store leaves no room for, if there is one."""
-        try:
-            keep_budget(self.store)
-        except StoreError as error:
-            # The results are there; what is too much goes another time.
-            logger.warning("%s: its budget is not kept: %s", self.store.url, error)
 
 
 def _ignore(_plan: Plan, _digest: str, _outcome: Outcome) -> None:

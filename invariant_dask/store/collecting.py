@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from invariant_dask.core.digest import BlobId
+from invariant_dask.errors import StoreError
 from invariant_dask.store.base import Store
 from invariant_dask.store.budget import Budget, is_due, read_budget
 from invariant_dask.store.keeper import Keeper, SeenBlob, SeenEntry
@@ -166,6 +167,14 @@ def make_room(store: Store, keeper: Keeper, limit: int) -> int:
             store.url, size_text(report.size_after), size_text(limit),
         )  # fmt: skip
     return removed
+
+
+def try_to_keep_budget(store: Store) -> None:
+    """Keep the budget at the end of a run, or say why not: the results are there all the same."""
+    try:
+        keep_budget(store)
+    except StoreError as error:
+        logger.warning("%s: its budget is not kept: %s", store.url, error)
 
 
 def keep_budget(store: Store) -> Report | None:

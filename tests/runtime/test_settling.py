@@ -66,7 +66,7 @@ def test_dead_scheduler_is_named_at_once_and_nothing_is_asked_of_it(
 
 
 def test_results_that_may_not_be_stored_are_a_warning(client, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("invariant_dask.runtime.schedulers.settle", unable)
+    monkeypatch.setattr("invariant_dask.runtime.settling.settle", unable)
     compiled = compile(single(sample_ops.double), store=DiskStore(tmp_path / "s"))
     with pytest.warns(UserWarning, match=r"may not be stored.*tcp://.*no space left"):
         assert compiled.compute(scheduler=client) == 8
@@ -75,7 +75,7 @@ def test_results_that_may_not_be_stored_are_a_warning(client, tmp_path, monkeypa
 def test_failure_of_an_op_comes_before_trouble_with_storing(
     client, tmp_path, monkeypatch, caplog
 ) -> None:
-    monkeypatch.setattr("invariant_dask.runtime.schedulers.settle", unable)
+    monkeypatch.setattr("invariant_dask.runtime.settling.settle", unable)
     compiled = compile(single(sample_ops.fail), store=DiskStore(tmp_path / "s"))
     with pytest.raises(OpFailedError, match="'x'"):
         compiled.compute(scheduler=client)
@@ -91,7 +91,7 @@ def test_tasks_are_let_go_of_though_storing_was_interrupted(client, tmp_path, mo
         raise KeyboardInterrupt
 
     compiled = compile(single(sample_ops.double), store=DiskStore(tmp_path / "s"))
-    monkeypatch.setattr("invariant_dask.runtime.schedulers._settle", interrupt)
+    monkeypatch.setattr("invariant_dask.runtime.settling._settle", interrupt)
     with pytest.raises(KeyboardInterrupt):
         compiled.compute(scheduler=client)
     client.run_on_scheduler(lambda: None)  # by then what was let go of is gone
