@@ -401,8 +401,14 @@ class ArtifactNotFoundError(StoreError, KeyError):
 
     digest: str
 
-    def __init__(self, *, digest: str, store: str = "the store") -> None:
-        super().__init__(f"{store} holds no artifact for {digest}", digest=digest, store=store)
+    def __init__(self, *, digest: str, store: str = "the store", reason: str = "") -> None:
+        why = f" ({reason})" if reason else ""
+        super().__init__(
+            f"{store} holds no artifact for {digest}{why}",
+            digest=digest,
+            store=store,
+            reason=reason,
+        )
 
 
 class ArtifactLostError(StoreError, LookupError):

@@ -69,6 +69,10 @@ class BlobFiles:
 
     # --- reading ---
 
+    def is_there(self, blob: BlobId) -> bool:
+        """Return whether there is a file for a blob."""
+        return self.path_of(blob).exists() or self.frame_of(blob).exists()
+
     def has(self, blob: BlobId, length: int) -> bool:
         """Return whether a blob is there and can be read."""
         if _size(self._root, self.path_of(blob)) == length:

@@ -231,7 +231,7 @@ class DiskStore(Store):
         return self._write_now(rows)
 
     def _write_now(self, rows: Sequence[EntryRow], beside_others: bool = False) -> bool:
-        if not self._index.write(rows, beside_others=beside_others):
+        if not self._index.write(rows, is_there=self._blobs.is_there, beside_others=beside_others):
             return False
         if self._limit is not None:
             self._make_room(sum(len(row.data) for row in rows))

@@ -1,8 +1,9 @@
 """Looking after a store in a folder: what is asked of its index and files for that.
 
 A writer lists its blobs in the index before it looks whether their files are there, and its entry
-is refused if they are listed no more. So a file goes while the transaction that takes it off the
-list holds the write lock, and no record ever names what is gone.
+is refused if they are listed no more, or listed by another writer who has yet to write them anew.
+A file goes while the transaction that takes it off the list holds the write lock, and the entry is
+written in such a transaction too, so no record ever names what is gone.
 """
 
 from __future__ import annotations

@@ -147,13 +147,22 @@ class Index:
         with self._errors:
             return connections.transact(body)
 
-    def write(self, rows: Sequence[EntryRow], *, beside_others: bool = False) -> bool:
-        """Write entries; False, and nothing is written, if a blob that they name is not listed.
+    def write(
+        self,
+        rows: Sequence[EntryRow],
+        *,
+        is_there: Callable[[BlobId], bool],
+        beside_others: bool = False,
+    ) -> bool:
+        """Write entries; False, and nothing is written, if a blob that they name went meanwhile.
 
         Parameters
         ----------
         rows
             The entries.
+        is_there
+            Whether the file of a blob is there: it may be listed by another writer who has yet to
+            write it anew.
         beside_others
             Whether this thread has to fight others for the interpreter's lock. SQLite gives it up
             and takes it again for each statement, so there are few statements then, at a price.
@@ -167,7 +176,8 @@ class Index:
 
         def insert(sql: sqlite3.Connection) -> bool:
             for _, blob in refs:
-                if not sql.execute("SELECT 1 FROM blobs WHERE blob = ?", (blob,)).fetchone():
+                listed = sql.execute("SELECT 1 FROM blobs WHERE blob = ?", (blob,)).fetchone()
+                if not listed or not is_there(blob):
                     return False
             if refs:
                 # What a record named that is replaced is named no more.

@@ -241,11 +241,12 @@ class Reader(Backend):
         raw = parse_digest(digest)
         found = self.lookup([raw]).get(raw)
         if found is None:
-            raise ArtifactNotFoundError(digest=raw.hex(), store=self.url)
+            raise self._absence(raw)
         try:
             storage, blobs = self.fetch(found.record)
         except ArtifactLostError as error:
-            raise ArtifactNotFoundError(digest=raw.hex(), store=self.url) from error
+            self.note_loss(raw, error.reason)
+            raise self._absence(raw) from error
         try:
             return decode(storage, fetch=lambda blob, _: blobs[blob], sealed=True)
         except UnknownTypeError:
@@ -253,7 +254,11 @@ class Reader(Backend):
         except IntegrityError as error:
             # Its hashes hold: whoever wrote it meant it to be so.
             self._set_entry_aside(raw, found.record.to_bytes(), error)
-            raise ArtifactNotFoundError(digest=raw.hex(), store=self.url) from error
+            raise self._absence(raw) from error
+
+    def _absence(self, digest: bytes) -> ArtifactNotFoundError:
+        reason = self._reason(digest)
+        return ArtifactNotFoundError(digest=digest.hex(), store=self.url, reason=reason)
 
     def fetch(self, record: Record) -> tuple[bytes, dict[BlobId, Buffer]]:
         """Return the verified storage form and blobs of a stored artifact.

@@ -15,7 +15,7 @@ import pytest
 from store import upkeep_process
 from store.places import PLACES, large, put, put_forward
 
-from invariant_dask import open_store
+from invariant_dask import DiskStore, open_store
 from invariant_dask.store import Store, upkeep
 from invariant_dask.store.record import Record
 
@@ -51,6 +51,20 @@ def test_collectors_beside_four_writers_lose_nothing(kind: str, tmp_path: Path) 
     told = upkeep.verify(store)
     assert told.is_sound, told.damage
     assert told.artifacts > 0
+
+
+def test_blob_that_another_writer_has_only_listed_is_written_anew(tmp_path, monkeypatch) -> None:
+    store, other = (DiskStore(tmp_path / "s") for _ in range(2))
+    write = store._write_blobs
+
+    def meanwhile(blobs):
+        monkeypatch.undo()
+        write(blobs)
+        assert upkeep.collect(other, grace=0).count("blob") == 1
+        other._index.list_blobs((blob, len(data)) for blob, data in blobs.items())
+
+    monkeypatch.setattr(store, "_write_blobs", meanwhile)
+    assert store.get(put(store, 1).resolved) == large(1)
 
 
 def test_collector_that_is_killed_at_random_moments_leaves_no_damage(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def write_at_once(url: str, options: dict[str, Any], processes: int, seconds: fl
     running = [
         subprocess.Popen(
             [
-                sys.executable, "-W", "error", "-m", "torture.crowd",
+                sys.executable, "-X", "faulthandler", "-W", "error", "-m", "torture.crowd",
                 url, json.dumps(options), str(number), str(seconds),
             ],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -40,7 +40,7 @@ def write_at_once(url: str, options: dict[str, Any], processes: int, seconds: fl
     store = open_store(url, **options)
     expected = {f"shared {n}": shared_value(n) for n in range(SHARED)}
     for number, (process, (out, err)) in enumerate(zip(running, answers, strict=True)):
-        assert process.returncode == 0, err
+        assert process.returncode == 0, f"exit code {process.returncode}: {err}"
         told = json.loads(out)
         assert (told["warned"], told["quarantined"]) == ([], 0)
         assert told["own"]
