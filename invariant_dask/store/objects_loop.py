@@ -7,13 +7,21 @@ fsspec close their sessions in it when the interpreter ends, after everybody els
 from __future__ import annotations
 
 import asyncio
+import atexit
+import contextlib
 import os
 import threading
+import time
 from collections.abc import Coroutine
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+_TASKS = Path("/proc/self/task")
+_LOOK_EVERY = 0.002
+_PATIENCE = 1.0
 
 _loop: asyncio.AbstractEventLoop | None = None
 _lock = threading.Lock()
@@ -44,6 +52,40 @@ def _the_loop() -> asyncio.AbstractEventLoop:
         return _loop
 
 
+def _come_to_rest() -> None:
+    """Let obstore's threads end what they have to do with Python before the interpreter does.
+
+    They are not Python's: one that still has to drop an object then would abort the process.
+    """
+    loop = _loop
+    if loop is None:
+        return
+    with contextlib.suppress(TimeoutError):
+        asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result(_PATIENCE)
+    until = time.monotonic() + _PATIENCE
+    quiet = 0
+    while quiet < 2 and time.monotonic() < until:
+        time.sleep(_LOOK_EVERY)  # whoever waits for the interpreter gets it now
+        quiet = quiet + 1 if _natives_rest() else 0
+
+
+async def _cancel_all() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _natives_rest() -> bool:
+    """Return whether all threads of obstore sleep, as far as the system tells."""
+    for thread in _TASKS.glob("*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            name, _, rest = (thread / "stat").read_text().partition("(")[2].rpartition(")")
+            if name.startswith("tokio") and rest.split()[0] != "S":
+                return False
+    return True
+
+
 def _after_fork() -> None:
     global _loop, _lock  # noqa: PLW0603  its thread is the parent's
     _lock = threading.Lock()
@@ -51,3 +93,5 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+# Registered before whoever uses the loop registers what it still has to do in it, so called after.
+atexit.register(_come_to_rest)
