@@ -428,6 +428,10 @@ class ArtifactLostError(StoreError, LookupError):
         )  # fmt: skip
 
 
+class EventError(InvariantError, ValueError):
+    """What is read from a journal, or arrives from a worker, is no event."""
+
+
 class FileInputError(SpecError, OSError):
     """An input file is absent, unreadable, or not the file that was hashed."""
 
