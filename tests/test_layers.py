@@ -66,8 +66,8 @@ FILES = {
         "values", "surroundings", "stdlib", "poly", "table", "registry",
     ],
     "plan": [
-        "payload", "program", "plan", "coherence", "drift", "decide", "explain", "binding",
-        "fitting", "places", "stepping", "compile", "seed",
+        "payload", "program", "cost", "plan", "coherence", "drift", "decide", "explain", "estimate",
+        "binding", "fitting", "places", "stepping", "compile", "seed",
     ],
     "testing": ["samples", "basics", "contract", "codecs", "counting", "trouble"],
     "runtime": [
