@@ -111,6 +111,13 @@ class Backend(ABC):
         return False
 
     @property
+    def may_damage_on_the_way(self) -> bool:
+        """Whether bytes that are not what they should be may be so only here: they are read again
+        before they count as damaged.
+        """
+        return False
+
+    @property
     def local_folder(self) -> Path | None:
         """A folder of this host that belongs to the store and can be written, if it has one."""
         return None

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invariant_dask.core.digest import BlobId, blob_id
+from invariant_dask.core.digest import BlobId
 from invariant_dask.core.encode import Encoded, encode_keeping
 from invariant_dask.errors import (
     IntegrityError,
@@ -143,6 +143,11 @@ class ObjectStore(Store):
     def place(self) -> str:
         """The URL, and the endpoint if it is not the usual one."""
         return self._location.place
+
+    @property
+    def may_damage_on_the_way(self) -> bool:
+        """True."""
+        return True
 
     @property
     def is_process_local(self) -> bool:
@@ -330,16 +335,6 @@ class ObjectStore(Store):
         if waiting is not None:
             return waiting
         return self._blobs.read(blob, length)
-
-    def _verified_blob(self, blob: BlobId, length: int) -> Buffer | None:
-        try:
-            data = self._read_blob(blob, length)
-            if data is None or (memoryview(data).nbytes == length and blob_id(data) == blob):
-                return data
-        except IntegrityError:
-            pass
-        logger.info("%s: blob %s is read again: it did not arrive whole", self.place, blob.hex())
-        return super()._verified_blob(blob, length)
 
     def _has_blobs(self, blobs: Collection[tuple[BlobId, int]]) -> set[BlobId]:
         there = {blob for blob, _ in blobs if self._uploads.blob(blob) is not None}

@@ -309,16 +309,21 @@ class Reader(Backend):
         return data
 
     def _verified_blob(self, blob: BlobId, length: int) -> Buffer | None:
-        try:
-            data = self._read_blob(blob, length)
-            if data is None:
-                return None
-            size, seen = memoryview(data).nbytes, blob_id(data)
-            if size == length and seen == blob:
-                return data
-            what = f"blob {seen.hex()} of {size} bytes"
-        except IntegrityError as error:
-            what = str(error)
+        what = ""
+        for again in (self.may_damage_on_the_way, False):
+            try:
+                data = self._read_blob(blob, length)
+                if data is None:
+                    return None
+                size, seen = memoryview(data).nbytes, blob_id(data)
+                if size == length and seen == blob:
+                    return data
+                what = f"blob {seen.hex()} of {size} bytes"
+            except IntegrityError as error:
+                what = str(error)
+            if not again:
+                break
+            logger.info("%s: blob %s is read again: it did not arrive whole", self.url, blob.hex())
         logger.warning("%s: blob %s is damaged and set aside", self.url, blob.hex())
         with self._setting_aside():
             self._quarantine_blob(blob)

@@ -69,6 +69,11 @@ class Wrapper(Store):
         return self.inner.is_process_local
 
     @property
+    def may_damage_on_the_way(self) -> bool:
+        """That of the wrapped store."""
+        return self.inner.may_damage_on_the_way
+
+    @property
     def local_folder(self) -> Path | None:
         """That of the wrapped store."""
         return self.inner.local_folder

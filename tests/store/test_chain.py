@@ -31,6 +31,7 @@ from invariant_dask.store import (
     open_store,
 )  # fmt: skip
 from invariant_dask.store.breaker import Breaker
+from invariant_dask.store.late import LateStore
 from invariant_dask.testing import (
     CountingStore,
     FlakyStore,
@@ -609,3 +610,24 @@ def test_worker_process_that_ends_writes_what_is_on_its_way(near, far, method) -
     child.join()
     assert child.exitcode == 0
     assert [r.about.op for r in far.recent("sample:op")] == ["sample:op"]
+
+
+@pytest.mark.parametrize("wrap", [lambda s: LateStore(s.url, s.terms, lambda: s), ReadOnly])
+def test_blob_that_was_damaged_on_its_way_is_read_again_also_through_a_wrapper(
+    wrap, tmp_path: Path, monkeypatch
+) -> None:
+    inner = open_store((tmp_path / "far").as_uri())
+    record = inner.put(sample_manifest(n=1), b"l" * 40_000)
+    arrived, damaged = inner._blobs.read, []
+
+    def first_one_is_damaged(blob, length):
+        data = arrived(blob, length)
+        damaged.append(blob)
+        return bytes(length) if len(damaged) == 1 else data
+
+    monkeypatch.setattr(inner._blobs, "read", first_one_is_damaged)
+    store = wrap(inner)
+    assert store.exists(record.resolved)
+    assert store.get(record.resolved) == b"l" * 40_000
+    assert len(damaged) == 2
+    assert inner.stats.quarantined == store.stats.quarantined == 0
