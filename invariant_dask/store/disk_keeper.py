@@ -197,7 +197,7 @@ class DiskKeeper(Keeper):
         now = self.now()
         with _reading(self._root):
             try:
-                with open(partial, "xb", buffering=0) as file:  # noqa: PTH123
+                with open(partial, "xb") as file:  # noqa: PTH123
                     file.write(data)
                 # The clock of the file system ticks more slowly than the one of the index.
                 os.utime(partial, ns=(now, now))

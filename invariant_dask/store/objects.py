@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("invariant_dask.store")
 
+_DAY = 86_400
+
 
 class ObjectStore(Store):
     """Keeps artifacts as objects that many machines may read and write at once.
@@ -121,10 +123,12 @@ class ObjectStore(Store):
         self._uploads = Uploads(self._start_upload, self.place)
         folder = Path(self._location.prefix) if self._location.scheme == "file" else None
         self._blobs = ObjectBlobs(self._client, compression)
-        self._keeper = ObjectKeeper(self._client, self._blobs, self._uploads.flush, folder)
+        self._keeper = ObjectKeeper(
+            self._client, self._blobs, self._uploads.flush, folder, self._claim_place
+        )
         self._own_token = secrets.token_hex(16)
         self._lock = threading.Lock()
-        self._token_shown = False
+        self._token_shown = 0.0
         self._aside: dict[str, str] = {}
         # A worker's is: the client that sent it here looked, and wrote a token.
         self._claimed = True
@@ -179,6 +183,9 @@ class ObjectStore(Store):
             check_layout_version(self.place, data, names.LAYOUT, "another prefix")
             return
         foreign = self._client.any_name("")
+        # A namespace is a store of its own, which may have been there first.
+        if foreign.partition("/")[0] == "namespaces":
+            foreign = ""
         if foreign and self._client.get("LAYOUT", 4096) is None:
             msg = (
                 f"{self.place} holds something else than a store ({foreign}); "
@@ -202,10 +209,11 @@ class ObjectStore(Store):
         return self._own_token
 
     def _show_token(self) -> None:
-        if not self._token_shown:
+        # Upkeep removes tokens that look abandoned: one in use is renewed.
+        if not self._token_shown or time.time() - self._token_shown > _DAY:
             self._claim_place()
             self._client.put(f"tokens/{self._own_token}", b"seen")
-            self._token_shown = True
+            self._token_shown = time.time()
 
     def ref(self) -> StoreRef:
         ref = super().ref()

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from store.places import PLACES, large, put, put_forward
 
-from invariant_dask import DiskStore, MemoryStore
+from invariant_dask import DiskStore, MemoryStore, open_store
 from invariant_dask.core.digest import BlobId
 from invariant_dask.errors import (
     ArtifactNotFoundError,
@@ -22,6 +22,7 @@ from invariant_dask.errors import (
 )
 from invariant_dask.store import Store, upkeep
 from invariant_dask.store.heartbeat import Heart
+from invariant_dask.store.leases import Lease
 from invariant_dask.store.notes import EXPIRES
 from invariant_dask.store.record import Found
 from invariant_dask.store.sizes import DAY, HOUR, SECOND, age_text, parse_age, size_text
@@ -323,6 +324,48 @@ def test_budget_that_makes_no_sense_is_refused_with_the_cure(text, tmp_path: Pat
     store.keeper().write_note("", "config", text)
     with pytest.raises(StoreLayoutError, match="gc --set"):
         upkeep.collect(store)
+
+
+def test_budget_that_makes_no_sense_keeps_nobody_from_setting_it_anew(
+    tmp_path: Path, caplog
+) -> None:
+    put(DiskStore(tmp_path / "s"), 1)
+    (tmp_path / "s" / "config").write_bytes(b"")
+    store = DiskStore(tmp_path / "s")
+    assert "gc --set" in caplog.text
+    assert store.size_limit is None
+    upkeep.write_budget(upkeep.keeper_of(store), upkeep.Budget.of("1GB"))
+    assert DiskStore(tmp_path / "s").size_limit == 10**9
+
+
+@pytest.mark.parametrize("what", ["budget", "lease", "namespace"])
+@pytest.mark.parametrize("kind", ["files", "memory"])
+def test_place_is_a_store_whatever_was_written_there_first(
+    what: str, kind: str, tmp_path: Path
+) -> None:
+    first = PLACES[kind](tmp_path)
+    if what == "budget":
+        upkeep.write_budget(upkeep.keeper_of(first), upkeep.Budget.of("1GB"))
+    elif what == "lease":
+        Lease(first, bytes(32), "me").wait()
+    else:
+        put(open_store(first.url, namespace="team"), 1)
+    second = open_store(first.url, concurrency=3)  # another object
+    assert second is not first
+    record = put(second, 2)
+    assert open_store(first.url, concurrency=4).exists(record.resolved)
+
+
+def test_token_of_a_client_that_lives_long_is_renewed(tmp_path: Path, monkeypatch) -> None:
+    store = PLACES["files"](tmp_path)
+    ref = store.ref()
+    ref.show()
+    put_forward(store, 8 * 86_400)
+    upkeep.collect(store)
+    assert not store.sees_token(ref.token)
+    monkeypatch.setattr(store, "_token_shown", store._token_shown - 2 * 86_400)
+    store.ref().show()
+    assert store.sees_token(ref.token)
 
 
 def test_store_in_memory_has_nothing_to_look_after() -> None:
