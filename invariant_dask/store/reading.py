@@ -252,9 +252,16 @@ class Reader(Backend):
         except UnknownTypeError:
             raise
         except IntegrityError as error:
-            # Its hashes hold: whoever wrote it meant it to be so.
-            self._set_entry_aside(raw, found.record.to_bytes(), error)
+            self.note_loss(raw, self.refuse(found.record, error))
             raise self._absence(raw) from error
+
+    def refuse(self, record: Record, error: IntegrityError) -> str:
+        """Set a record aside whose artifact is no value though its hashes hold; return why.
+
+        Whoever wrote it meant it to be so, or had another version of its type.
+        """
+        self._set_entry_aside(record.resolved, record.to_bytes(), error)
+        return f"its bytes are no value: {error}"
 
     def _absence(self, digest: bytes) -> ArtifactNotFoundError:
         reason = self._reason(digest)
