@@ -89,6 +89,9 @@ class Backend(ABC):
     leases = False
     """Whether runs take turns with those of other clusters at making the same artifact."""
 
+    has_generation = False
+    """Whether `generation` tells anything."""
+
     def __init__(self) -> None:
         self._counts = _no_counts()
         self._counts_lock = threading.Lock()

@@ -96,6 +96,7 @@ class DiskStore(Store):
     """
 
     kind = "disk"
+    has_generation = True
 
     def __init__(
         self,

@@ -111,6 +111,9 @@ class DiskKeeper(Keeper):
     def size(self) -> int | None:
         return self._index.total_size()
 
+    def renew(self, digests: Sequence[bytes]) -> None:
+        self._index.mark_used(digests)
+
     def remove_entries(self, seen: Sequence[SeenEntry]) -> list[SeenEntry]:
         def remove(sql: sqlite3.Connection) -> list[SeenEntry]:
             gone = []

@@ -48,6 +48,7 @@ class LateStore(Wrapper):
     def _open(self) -> Store:
         if not self._is_open:
             self.inner = self._opener()
+            self.has_generation = self.inner.has_generation
             self._judge.hand_over(self.inner._judge)  # noqa: SLF001
             self._judge = self.inner._judge  # noqa: SLF001
             self._is_open = True

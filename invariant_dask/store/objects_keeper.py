@@ -121,6 +121,12 @@ class ObjectKeeper(Keeper):
                 if names.digest_of(info.name) is not None
             ]
 
+    def renew(self, digests: Sequence[bytes]) -> None:
+        for name, data in self._client.get_many(
+            [names.entry_name(digest) for digest in digests], ENTRY_LIMIT + 1
+        ).items():
+            self._client.put(name, data)
+
     def remove_entries(self, seen: Sequence[SeenEntry]) -> list[SeenEntry]:
         infos = {entry.mark: entry for entry in seen if isinstance(entry.mark, ObjectInfo)}
         return [infos[info] for info in self._client.delete_many_if(list(infos))]

@@ -40,6 +40,7 @@ class Wrapper(Store):
         self._judge = inner._judge  # noqa: SLF001  what this process published is taken through both
         self.inner = inner
         self.leases = inner.leases
+        self.has_generation = inner.has_generation
         self._identity = uuid.uuid4().hex[:16]
 
     def _call(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -324,6 +324,21 @@ def test_failing_tier_is_left_out_said_so_once_and_tried_again(near, far, caplog
     assert caplog.text.count("left out") == caplog.text.count("is back") == 1
 
 
+def test_answer_that_took_no_request_does_not_bring_a_failed_tier_back(near, caplog) -> None:
+    far = FlakyStore(open_store("memory://no-proof"), only=["_read_entries"])
+    clock = Clock()
+    chain = ChainStore(near, far, clock=clock, pauses=(1, 4))
+    far.is_down = True
+    chain.lookup([bytes(32)])
+    clock.now += 1.1
+    chain.generation()
+    assert chain.tiers[1].state == "left out"
+    assert "is back" not in caplog.text
+    far.is_down = False
+    chain.lookup([bytes(32)])
+    assert chain.tiers[1].state == "in use"
+
+
 def test_what_a_failed_tier_missed_is_told_and_written_when_it_is_back(near, far) -> None:
     flaky, clock = FlakyStore(far), Clock()
     chain = ChainStore(near, flaky, clock=clock)

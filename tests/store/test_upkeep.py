@@ -23,7 +23,7 @@ from invariant_dask.errors import (
 from invariant_dask.store import Store, upkeep
 from invariant_dask.store.heartbeat import Heart
 from invariant_dask.store.leases import Lease
-from invariant_dask.store.notes import EXPIRES
+from invariant_dask.store.notes import EXPIRES, read_roots
 from invariant_dask.store.record import Found
 from invariant_dask.store.sizes import DAY, HOUR, SECOND, age_text, parse_age, size_text
 from invariant_dask.testing import sample_planned
@@ -167,6 +167,23 @@ def test_pinned_artifact_stays_until_it_is_unpinned(store: Store) -> None:
     assert not store.exists(record.resolved)
 
 
+@pytest.mark.parametrize("by", ["resolved", "planned"])
+def test_pin_that_comes_while_a_collector_removes_is_kept(by, store: Store, monkeypatch) -> None:
+    record = put(store, 1, claim="one")
+    digest = record.resolved if by == "resolved" else sample_planned("one")
+    put_forward(store, WEEK)
+    keeper = store.keeper()
+    remove = keeper.remove_entries
+
+    def pin_first(seen):
+        upkeep.pin(store, digest)
+        return remove(seen)
+
+    monkeypatch.setattr(keeper, "remove_entries", pin_first)
+    upkeep.collect(store, keep_last=0)
+    assert store.get(digest) == large(1)
+
+
 def test_what_is_not_there_cannot_be_pinned(store: Store) -> None:
     with pytest.raises(ArtifactNotFoundError):
         upkeep.pin(store, sample_planned("none"))
@@ -182,6 +199,24 @@ def test_what_a_run_relies_on_stays_while_it_lives(store: Store) -> None:
     put_forward(store, EXPIRES / SECOND + 60)
     # The run was killed: nobody renews it.
     assert upkeep.collect(store, max_age=0, grace=0).count("record") == 1
+
+
+def test_root_that_could_not_be_written_at_first_is_written_later(
+    store: Store, monkeypatch
+) -> None:
+    record = put(store, 1)
+    keeper, heart = store.keeper(), Heart(every=3600)
+
+    def refuse(*_: object) -> None:
+        raise StoreUnavailableError("503")
+
+    root = upkeep.Root(store, "run", heart)
+    with monkeypatch.context() as patch:
+        patch.setattr(keeper, "write_note", refuse)
+        root.hold([Found(record, None)])
+    heart.beat()
+    assert read_roots(keeper, keeper.now()).live == {record.resolved}
+    root.release()
 
 
 def test_run_that_is_renewed_does_not_expire(tmp_path: Path) -> None:
@@ -347,7 +382,7 @@ def test_place_is_a_store_whatever_was_written_there_first(
     if what == "budget":
         upkeep.write_budget(upkeep.keeper_of(first), upkeep.Budget.of("1GB"))
     elif what == "lease":
-        Lease(first, bytes(32), "me").wait()
+        Lease(first, bytes(32), "me", heart=Heart(every=3600)).wait()
     else:
         put(open_store(first.url, namespace="team"), 1)
     second = open_store(first.url, concurrency=3)  # another object
