@@ -284,7 +284,8 @@ def _make(
             )  # fmt: skip
         except StoreUnavailableError as error:
             # The result is right and in memory; losing the run as well would help nobody.
-            logger.warning("node %r is not persisted: %s", spec.node, error)
+            logger.info("node %r is not persisted: %s", spec.node, error)
+            store.note_unkept([spec.node], str(error))
     return Handle(
         spec.planned, encoded.descriptor, kind, encoded.size,
         Outcome("ran", nanoseconds, worker, attempts), spec.job.info.store, record,
