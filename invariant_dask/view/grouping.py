@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, get_args
 
 from invariant_dask.errors import PictureError
 from invariant_dask.view.picture import Edge, EdgeKind, Kind, Picture, PictureNode
 from invariant_dask.view.states import State
 
 Detail = Literal["auto", "nodes", "ops"]
+DETAILS: tuple[Detail, ...] = get_args(Detail)
 
 MANY = 500
 """How many nodes are drawn one by one, unless they are asked for."""
@@ -40,11 +41,17 @@ def at_level(picture: Picture, detail: Detail = "auto") -> Picture:
     PictureError
         If there is no such level of detail.
     """
-    if detail not in {"auto", "nodes", "ops"}:
-        raise PictureError(f"there is no detail {detail!r}; there are 'auto', 'nodes' and 'ops'")
+    check_detail(detail)
     if detail == "nodes" or (detail == "auto" and len(picture.nodes) <= MANY):
         return picture
     return by_op(picture)
+
+
+def check_detail(detail: str) -> None:
+    """Raise PictureError if there is no such level of detail."""
+    if detail not in DETAILS:
+        known = ", ".join(map(repr, DETAILS))
+        raise PictureError(f"there is no detail {detail!r}; there are {known}")
 
 
 def by_op(picture: Picture) -> Picture:

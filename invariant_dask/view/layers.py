@@ -19,7 +19,8 @@ _MOST_WIRES = 20_000
 """How many places of lines between boxes are kept apart; more would take too long."""
 
 Point = tuple[float, float]
-Pair = tuple[int, int]
+Line = tuple[int | None, int | None]
+"""From a box to a box. None stands for what is outside: such a line goes to the margin."""
 
 
 @dataclass(slots=True)
@@ -27,8 +28,8 @@ class Placed:
     """Where boxes are, by their middle, and where lines bend."""
 
     centres: list[Point]
-    bends: dict[Pair, list[Point]]
-    """Points between two boxes, from source to target, for lines that pass layers."""
+    bends: list[list[Point]]
+    """For each line the points between its ends, from source to target, where it passes layers."""
     width: float
     height: float
 
@@ -42,41 +43,44 @@ class _Layered:
     """The neighbours of each in the layer before."""
     behind: list[list[int]]
     heights: list[float]
-    wires: dict[Pair, list[int]] = field(default_factory=dict)
+    wires: list[list[tuple[int, int]]] = field(default_factory=list)
+    """For each line its layers, with the wire in each."""
 
 
-def place(sizes: Sequence[Point], pairs: Sequence[Pair]) -> Placed:
+def place(sizes: Sequence[Point], lines: Sequence[Line]) -> Placed:
     """Place boxes that lines connect.
 
     Parameters
     ----------
     sizes
         Width and height of each box.
-    pairs
-        Sources and targets, by number; at most one of each.
+    lines
+        What connects them, by number.
     """
+    pairs = [(a, b) for a, b in lines if a is not None and b is not None]
     backward = _circles(len(sizes), pairs)
-    forward = [(b, a) if (a, b) in backward else (a, b) for a, b in pairs]
-    rank = _ranks(len(sizes), forward)
+    forward = [line if line not in backward else (line[1], line[0]) for line in lines]
+    ranks = [(a, b) for a, b in forward if a is not None and b is not None]
+    rank = _ranks(len(sizes), ranks)
     layered = _layer(sizes, forward, rank)
     _sort(layered)
     ys = _heights(layered)
     columns = _columns(sizes, layered.layers)
-    centres = [(columns[rank[box]], ys[box]) for box in range(len(sizes))]
-    bends: dict[Pair, list[Point]] = {}
-    for pair, (a, b) in zip(pairs, forward, strict=True):
-        wires = layered.wires.get((a, b), [])
-        points = [(columns[rank[a] + 1 + step], ys[wire]) for step, wire in enumerate(wires)]
-        bends[pair] = points if pair == (a, b) else points[::-1]
+    centres = [(sum(columns[rank[box]]) / 2, ys[box]) for box in range(len(sizes))]
+    bends = []
+    for line, turned, wires in zip(lines, forward, layered.wires, strict=True):
+        points = [(x, ys[wire]) for layer, wire in wires for x in columns[layer]]
+        bends.append(points if line == turned else points[::-1])
     return _at_origin(sizes, centres, bends)
 
 
-def _circles(count: int, pairs: Sequence[Pair]) -> set[Pair]:
+def _circles(count: int, pairs: Sequence[tuple[int, int]]) -> set[Line]:
     """Return lines that close a circle: turned around, none is left."""
     targets: list[list[int]] = [[] for _ in range(count)]
     for source, target in pairs:
         targets[source].append(target)
-    state, closing = [0] * count, set()
+    state = [0] * count
+    closing: set[Line] = set()
     for root in range(count):
         stack = [root] if not state[root] else []
         while stack:
@@ -94,7 +98,7 @@ def _circles(count: int, pairs: Sequence[Pair]) -> set[Pair]:
     return closing
 
 
-def _ranks(count: int, pairs: Sequence[Pair]) -> list[int]:
+def _ranks(count: int, pairs: Sequence[tuple[int, int]]) -> list[int]:
     """Return the layer of each box: behind its sources, and beginnings close to their targets."""
     targets: list[list[int]] = [[] for _ in range(count)]
     missing = [0] * count
@@ -115,7 +119,7 @@ def _ranks(count: int, pairs: Sequence[Pair]) -> list[int]:
     return rank
 
 
-def _layer(sizes: Sequence[Point], pairs: Sequence[Pair], rank: Sequence[int]) -> _Layered:
+def _layer(sizes: Sequence[Point], lines: Sequence[Line], rank: Sequence[int]) -> _Layered:
     layers: list[list[int]] = [[] for _ in range(max(rank, default=0) + 1)]
     for box, layer in enumerate(rank):
         layers[layer].append(box)
@@ -123,23 +127,32 @@ def _layer(sizes: Sequence[Point], pairs: Sequence[Pair], rank: Sequence[int]) -
     made = _Layered(
         layers, [[] for _ in range(count)], [[] for _ in range(count)], [h for _, h in sizes]
     )
-    wanted = sum(rank[target] - rank[source] - 1 for source, target in pairs)
-    for source, target in pairs:
-        last = source
-        if wanted <= _MOST_WIRES:
-            wires = made.wires[source, target] = []
-            for layer in range(rank[source] + 1, rank[target]):
-                wire = len(made.heights)
-                made.heights.append(_WIRE)
-                made.before.append([last])
-                made.behind.append([])
-                made.behind[last].append(wire)
-                layers[layer].append(wire)
-                wires.append(wire)
-                last = wire
-        made.before[target].append(last)
-        made.behind[last].append(target)
+    passed = [
+        range(-1 if a is None else rank[a], len(layers) if b is None else rank[b])[1:]
+        for a, b in lines
+    ]
+    apart = sum(map(len, passed)) <= _MOST_WIRES
+    for (source, target), between in zip(lines, passed, strict=True):
+        last, wires = source, []
+        for layer in between if apart else ():
+            wire = len(made.heights)
+            made.heights.append(_WIRE)
+            made.before.append([])
+            made.behind.append([])
+            _connect(made, last, wire)
+            layers[layer].append(wire)
+            wires.append((layer, wire))
+            last = wire
+        if apart or not between:
+            _connect(made, last, target)
+        made.wires.append(wires)
     return made
+
+
+def _connect(made: _Layered, source: int | None, target: int | None) -> None:
+    if source is not None and target is not None:
+        made.before[target].append(source)
+        made.behind[source].append(target)
 
 
 def _sort(made: _Layered) -> None:
@@ -240,28 +253,28 @@ def _settle(
         ys[item] = mean + offset
 
 
-def _columns(sizes: Sequence[Point], layers: Sequence[Sequence[int]]) -> list[float]:
-    """Return the middle of each layer, left to right."""
+def _columns(sizes: Sequence[Point], layers: Sequence[Sequence[int]]) -> list[Point]:
+    """Return where each layer begins and ends, left to right."""
     columns, x = [], 0.0
     for layer in layers:
-        width = max((sizes[item][0] for item in layer if item < len(sizes)), default=_WIRE)
-        columns.append(x + width / 2)
+        width = max((sizes[item][0] for item in layer if item < len(sizes)), default=0.0)
+        columns.append((x, x + width))
         x += width + COLUMN_GAP
     return columns
 
 
 def _at_origin(
-    sizes: Sequence[Point], centres: list[Point], bends: dict[Pair, list[Point]]
+    sizes: Sequence[Point], centres: list[Point], bends: list[list[Point]]
 ) -> Placed:
-    boxes = list(zip(centres, sizes, strict=True))
-    points = [point for each in bends.values() for point in each]
-    top = min([y - h / 2 for (_, y), (_, h) in boxes] + [y for _, y in points], default=0.0)
-    left = min((x - w / 2 for (x, _), (w, _) in boxes), default=0.0)
-    right = max((x + w / 2 for (x, _), (w, _) in boxes), default=0.0)
-    bottom = max([y + h / 2 for (_, y), (_, h) in boxes] + [y for _, y in points], default=0.0)
+    tops = [y - h / 2 for (_, y), (_, h) in zip(centres, sizes, strict=True)]
+    bottoms = [y + h / 2 for (_, y), (_, h) in zip(centres, sizes, strict=True)]
+    wires = [y for each in bends for _, y in each]
+    left = min((x - w / 2 for (x, _), (w, _) in zip(centres, sizes, strict=True)), default=0.0)
+    right = max((x + w / 2 for (x, _), (w, _) in zip(centres, sizes, strict=True)), default=0.0)
+    top, bottom = min([*tops, *wires], default=0.0), max([*bottoms, *wires], default=0.0)
     return Placed(
         [(x - left, y - top) for x, y in centres],
-        {pair: [(x - left, y - top) for x, y in each] for pair, each in bends.items()},
+        [[(x - left, y - top) for x, y in each] for each in bends],
         right - left,
         bottom - top,
     )

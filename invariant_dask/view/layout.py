@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
-from invariant_dask.view.layers import Pair, Point, place
+from invariant_dask.view.layers import Line, Point, place
 from invariant_dask.view.picture import Kind, Picture, PictureNode
 from invariant_dask.view.text import fitted, width_of
 
@@ -82,17 +82,18 @@ class _Arranger:
         self.inside: dict[int | None, list[int]] = {}
         for item, parent in enumerate(self.parent):
             self.inside.setdefault(parent, []).append(item)
-        self.pairs: dict[int | None, dict[Pair, None]] = {}
-        self.bends: dict[Pair, list[Point]] = {}
-        """Relative to the cluster that both are in."""
+        self.lines: dict[int | None, dict[Line, None]] = {}
+        """What is to be connected in each cluster, and in the whole."""
+        self.bends: dict[tuple[int | None, Line], list[Point]] = {}
+        """Relative to the corner of their cluster."""
 
     def item(self, cluster: int | None) -> int | None:
         return None if cluster is None else self.count + cluster
 
     def arrange(self) -> Layout:
-        lifted = [self.lift(edge.source, edge.target) for edge in self.picture.edges]
-        for around, pair in lifted:
-            self.pairs.setdefault(around, {})[pair] = None
+        ways = [self.way(edge.source, edge.target) for edge in self.picture.edges]
+        for around, line in (part for way in ways for part in way):
+            self.lines.setdefault(around, {})[line] = None
         for item in reversed(range(self.count, len(self.boxes))):  # what is inside comes first
             box = self.boxes[item]
             width, height = self.fill(item)
@@ -106,20 +107,25 @@ class _Arranger:
         for item in range(self.count):
             self.shift(item)
         edges = [
-            self.route(edge.source, edge.target, *where)
-            for edge, where in zip(self.picture.edges, lifted, strict=True)
+            self.route(edge.source, edge.target, way)
+            for edge, way in zip(self.picture.edges, ways, strict=True)
         ]
         return Layout(
             self.boxes[: self.count], self.boxes[self.count :], edges, width, height
         )
 
-    def lift(self, source: int, target: int) -> tuple[int | None, Pair]:
-        """Return the innermost cluster that two nodes are in, and what they are part of in it."""
-        above = {parent: item for item, parent in self.upwards(source)}
-        for item, parent in self.upwards(target):
-            if parent in above:
-                return parent, (above[parent], item)
-        raise AssertionError("all nodes are in the picture")
+    def way(self, source: int, target: int) -> list[tuple[int | None, Line]]:
+        """Return the lines that an edge is made of: out of clusters, over, and into others."""
+        out, into = list(self.upwards(source)), list(self.upwards(target))
+        while len(out) > 1 and len(into) > 1 and out[-2][1] == into[-2][1]:
+            out.pop()
+            into.pop()
+        (first, around), (last, _) = out.pop(), into.pop()
+        return [
+            *((cluster, (item, None)) for item, cluster in out),
+            (around, (first, last)),
+            *((cluster, (None, item)) for item, cluster in reversed(into)),
+        ]
 
     def upwards(self, item: int) -> Iterator[tuple[int, int | None]]:
         while True:
@@ -132,21 +138,22 @@ class _Arranger:
     def fill(self, around: int | None) -> Point:
         """Place what is in a cluster; return the width and height of it."""
         items = self.inside.get(around, [])
-        pairs = [pair for pair in self.pairs.get(around, {}) if pair[0] != pair[1]]
         parts = []
-        for members, lines in _parts(items, pairs):
+        for members, lines in _parts(items, list(self.lines.get(around, {}))):
             number = {item: place_ for place_, item in enumerate(members)}
             sizes = [(self.boxes[item].width, self.boxes[item].height) for item in members]
-            placed = place(sizes, [(number[a], number[b]) for a, b in lines])
-            parts.append((members, lines, placed))
+            numbered = [
+                (None if a is None else number[a], None if b is None else number[b])
+                for a, b in lines
+            ]
+            parts.append((members, lines, place(sizes, numbered)))
         corners, width, height = _pack([(placed.width, placed.height) for *_, placed in parts])
         for (members, lines, placed), (left, top) in zip(parts, corners, strict=True):
             for item, (x, y) in zip(members, placed.centres, strict=True):
                 box = self.boxes[item]
                 box.x, box.y = left + x - box.width / 2, top + y - box.height / 2
-            bends = placed.bends.values()
-            for line, points in zip(lines, bends, strict=True):
-                self.bends[line] = [(left + x, top + y) for x, y in points]
+            for line, points in zip(lines, placed.bends, strict=True):
+                self.bends[around, line] = [(left + x, top + y) for x, y in points]
         return width, height
 
     def shift(self, item: int) -> None:
@@ -160,16 +167,20 @@ class _Arranger:
             return 0.0, 0.0
         return self.boxes[around].x + _CLUSTER_PAD, self.boxes[around].y + _CLUSTER_HEAD
 
-    def route(self, source: int, target: int, around: int | None, pair: Pair) -> list[Point]:
-        left, top = self.corner(around)
-        bends = [(left + x, top + y) for x, y in self.bends.get(pair, ())]
+    def route(
+        self, source: int, target: int, way: Sequence[tuple[int | None, Line]]
+    ) -> list[Point]:
+        bends = []
+        for around, line in way:
+            left, top = self.corner(around)
+            bends += [(left + x, top + y) for x, y in self.bends[around, line]]
         start, end = self.boxes[source], self.boxes[target]
         if end.x < start.x:  # back, in a circle of groups
             return [(start.x, start.middle), *bends, (end.x + end.width, end.middle)]
         return [(start.x + start.width, start.middle), *bends, (end.x, end.middle)]
 
 
-def _parts(items: Sequence[int], pairs: Sequence[Pair]) -> Iterator[tuple[list[int], list[Pair]]]:
+def _parts(items: Sequence[int], lines: Sequence[Line]) -> Iterator[tuple[list[int], list[Line]]]:
     """Yield what hangs together, each with its lines, in the order of their first items."""
     root = {item: item for item in items}
 
@@ -179,17 +190,20 @@ def _parts(items: Sequence[int], pairs: Sequence[Pair]) -> Iterator[tuple[list[i
             item = root[item]
         return item
 
-    for a, b in pairs:
-        low, high = sorted((find(a), find(b)))
-        root[high] = low
+    for a, b in lines:
+        if a is not None and b is not None:
+            low, high = sorted((find(a), find(b)))
+            root[high] = low
     members: dict[int, list[int]] = {}
-    lines: dict[int, list[Pair]] = {}
+    own: dict[int, list[Line]] = {}
     for item in items:
         members.setdefault(find(item), []).append(item)
-    for pair in pairs:
-        lines.setdefault(find(pair[0]), []).append(pair)
+    for line in lines:
+        item = line[0] if line[0] is not None else line[1]
+        assert item is not None
+        own.setdefault(find(item), []).append(line)
     for first, each in members.items():
-        yield each, lines.get(first, [])
+        yield each, own.get(first, [])
 
 
 def _pack(sizes: Sequence[Point]) -> tuple[list[Point], float, float]:

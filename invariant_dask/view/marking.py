@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from invariant_dask.errors import OpError
 from invariant_dask.plan.plan import Decision, Plan
 from invariant_dask.view.outline import Outline, Place, outline
 from invariant_dask.view.picture import Kind, Picture, PictureNode
@@ -81,6 +82,18 @@ def picture_of(
     name = plan.program.name
     told = plan.summary() if summary is None else summary
     return Picture(name, told, nodes, tuple(drawn.edges), tuple(drawn.clusters))
+
+
+def course_after(plan: Plan, error: OpError | None) -> Course:
+    """Return how far a plan came, if it was followed until an error, or not yet."""
+    if error is None:
+        return PLANNED
+    told = f"{error.cause_type}: {error.cause_text}"
+    failed = {error.digest: told}
+    index = plan.program.index.get(error.node)
+    if index is not None:  # an ephemeral node had another digest
+        failed[plan.program.steps[index].planned.hex()] = told
+    return Course(failed=failed)
 
 
 class _Marker:
