@@ -12,6 +12,13 @@ from dataclasses import dataclass, field
 
 COLUMN_GAP = 46.0
 ROW_GAP = 12.0
+_FOLD_GAP = 22.0
+_AROUND = 3.5
+"""How far from a box a line passes it that leads to one behind, in the same layer."""
+_ROWS = 16
+"""A layer of so many boxes is never folded."""
+_SHAPE = 1.6
+"""How much wider than high the whole should be."""
 _WIRE = 5.0
 """How high a line is where it goes past a box."""
 _SWEEPS = 10
@@ -64,14 +71,38 @@ def place(sizes: Sequence[Point], lines: Sequence[Line]) -> Placed:
     rank = _ranks(len(sizes), ranks)
     layered = _layer(sizes, forward, rank)
     _sort(layered)
-    ys = _heights(layered)
-    columns = _columns(sizes, layered.layers)
-    centres = [(sum(columns[rank[box]]) / 2, ys[box]) for box in range(len(sizes))]
+    grid = _fold(layered, sizes)
+    ys = _heights(layered, grid)
+    columns = _columns(sizes, grid)
+    centres = [(sum(columns[rank[box]][grid.column[box]]) / 2, ys[box]) for box in range(len(sizes))]
     bends = []
     for line, turned, wires in zip(lines, forward, layered.wires, strict=True):
-        points = [(x, ys[wire]) for layer, wire in wires for x in columns[layer]]
+        source, target = turned
+        points = []
+        if source is not None:
+            points += _way_out(columns[rank[source]], grid.column[source], ys[source], sizes[source])
+        for layer, wire in wires:
+            points += [(columns[layer][0][0], ys[wire]), (columns[layer][-1][1], ys[wire])]
+        if target is not None:
+            points += _way_in(columns[rank[target]], grid.column[target], ys[target], sizes[target])
         bends.append(points if line == turned else points[::-1])
     return _at_origin(sizes, centres, bends)
+
+
+def _way_out(columns: Sequence[Point], column: int, y: float, size: Point) -> list[Point]:
+    """Return the points below the boxes of a row that are behind one, to the end of the layer."""
+    if column == len(columns) - 1:
+        return []
+    below = y + size[1] / 2 + _AROUND
+    return [(columns[column + 1][0], below), (columns[-1][1], below)]
+
+
+def _way_in(columns: Sequence[Point], column: int, y: float, size: Point) -> list[Point]:
+    """Return the points above the boxes of a row that are before one."""
+    if column == 0:
+        return []
+    above = y - size[1] / 2 - _AROUND
+    return [(columns[0][0], above), (columns[column - 1][1], above)]
 
 
 def _circles(count: int, pairs: Sequence[tuple[int, int]]) -> set[Line]:
@@ -132,15 +163,20 @@ def _layer(sizes: Sequence[Point], lines: Sequence[Line], rank: Sequence[int]) -
         for a, b in lines
     ]
     apart = sum(map(len, passed)) <= _MOST_WIRES
+    shared: dict[tuple[int, int], int] = {}  # lines with one source go together until they part
     for (source, target), between in zip(lines, passed, strict=True):
         last, wires = source, []
         for layer in between if apart else ():
-            wire = len(made.heights)
-            made.heights.append(_WIRE)
-            made.before.append([])
-            made.behind.append([])
-            _connect(made, last, wire)
-            layers[layer].append(wire)
+            wire = None if source is None else shared.get((source, layer))
+            if wire is None:
+                wire = len(made.heights)
+                made.heights.append(_WIRE)
+                made.before.append([])
+                made.behind.append([])
+                _connect(made, last, wire)
+                layers[layer].append(wire)
+                if source is not None:
+                    shared[source, layer] = wire
             wires.append((layer, wire))
             last = wire
         if apart or not between:
@@ -178,6 +214,51 @@ def _sort(made: _Layered) -> None:
     made.layers[:] = best
 
 
+@dataclass(slots=True)
+class _Grid:
+    """Layers as rows of boxes side by side, where a layer would be too high otherwise."""
+
+    rows: list[list[tuple[int, ...]]]
+    """For each layer its rows from top to bottom; a wire has a row of its own."""
+    column: list[int]
+    """Of each box, within its layer."""
+
+
+def _fold(made: _Layered, sizes: Sequence[Point]) -> _Grid:
+    """Fold layers that are much higher than the whole is wide."""
+    boxes = [sum(item < len(sizes) for item in layer) for layer in made.layers]
+    widths = [
+        max((sizes[item][0] for item in layer if item < len(sizes)), default=0.0)
+        for layer in made.layers
+    ]
+    high = max((h for _, h in sizes), default=0.0) + ROW_GAP
+    most = _ROWS
+    while most < max(boxes):
+        folded = (
+            w * -(-n // most) + _FOLD_GAP * (-(-n // most) - 1) + COLUMN_GAP
+            for w, n in zip(widths, boxes, strict=True)
+        )
+        if most * high * _SHAPE >= sum(folded):
+            break
+        most += 1
+    grid = _Grid([], [0] * len(sizes))
+    for layer, count in zip(made.layers, boxes, strict=True):
+        beside = -(-count // most)
+        rows: list[tuple[int, ...]] = []
+        row: tuple[int, ...] = ()
+        for item in layer:
+            if item >= len(sizes):
+                rows.append((item,))
+                continue
+            grid.column[item] = len(row)
+            row = (*row, item)
+            if len(row) == beside:
+                rows.append(row)
+                row = ()
+        grid.rows.append([*rows, row] if row else rows)
+    return grid
+
+
 def _middle(values: list[float], otherwise: float) -> float:
     return sum(values) / len(values) if values else otherwise
 
@@ -205,61 +286,72 @@ def _crossings(made: _Layered, position: Sequence[float]) -> int:
     return total
 
 
-def _heights(made: _Layered) -> list[float]:
+def _heights(made: _Layered, grid: _Grid) -> list[float]:
     """Return how far down each item is: near its neighbours, and clear of its layer."""
     ys = [0.0] * len(made.heights)
-    for layer in made.layers:
-        _settle(layer, made.heights, ys, lambda _item: 0.0)
+    for rows in grid.rows:
+        _settle(rows, made.heights, ys, lambda _item: 0.0)
     for sweep in range(_SWEEPS):
         forward = sweep % 2 == 0
-        for layer in made.layers if forward else reversed(made.layers):
-            near = made.before if forward else made.behind
-            far = made.behind if forward else made.before
+        near = made.before if forward else made.behind
+        far = made.behind if forward else made.before
 
-            def wish(item: int, near: list[list[int]] = near, far: list[list[int]] = far) -> float:
-                # Who has no neighbours on this side would drift away from those on the other.
-                return _middle([ys[n] for n in near[item] or far[item]], ys[item])
+        def wish(item: int, near: list[list[int]] = near, far: list[list[int]] = far) -> float:
+            # Who has no neighbours on this side would drift away from those on the other.
+            return _middle([ys[n] for n in near[item] or far[item]], ys[item])
 
-            _settle(layer, made.heights, ys, wish)
+        for rows in grid.rows if forward else reversed(grid.rows):
+            _settle(rows, made.heights, ys, wish)
     return ys
 
 
 def _settle(
-    layer: Sequence[int],
+    rows: Sequence[tuple[int, ...]],
     heights: Sequence[float],
     ys: list[float],
     wish: Callable[[int], float],
 ) -> None:
-    """Put the items of a layer as close to their wishes as their order and sizes let them.
+    """Put the rows of a layer as close to their wishes as their order and sizes let them.
 
-    Less the room that those before it need, the place of an item must not be less than that of
-    the one before: an isotonic regression, which pooling adjacent violators solves.
+    Less the room that those before it need, the place of a row must not be less than that of the
+    one before: an isotonic regression, which pooling adjacent violators solves.
     """
     blocks: list[tuple[float, int]] = []  # mean and count
     offsets, room, previous = [], 0.0, 0.0
-    for number, item in enumerate(layer):
-        gap = ROW_GAP if heights[item] > _WIRE else _WIRE
-        room += (previous + heights[item]) / 2 + gap if number else 0.0
-        previous = heights[item]
+    for number, row in enumerate(rows):
+        height = max(heights[item] for item in row)
+        gap = _WIRE if height <= _WIRE else ROW_GAP + 2 * _AROUND * (len(row) > 1)
+        room += (previous + height) / 2 + gap if number else 0.0
+        previous = height
         offsets.append(room)
-        mean, count = wish(item) - room, 1
+        mean, count = sum(map(wish, row)) / len(row) - room, 1
         while blocks and blocks[-1][0] > mean:
             other, members = blocks.pop()
             mean = (mean * count + other * members) / (count + members)
             count += members
         blocks.append((mean, count))
     means = [mean for mean, count in blocks for _ in range(count)]
-    for item, mean, offset in zip(layer, means, offsets, strict=True):
-        ys[item] = mean + offset
+    for row, mean, offset in zip(rows, means, offsets, strict=True):
+        for item in row:
+            ys[item] = mean + offset
 
 
-def _columns(sizes: Sequence[Point], layers: Sequence[Sequence[int]]) -> list[Point]:
-    """Return where each layer begins and ends, left to right."""
-    columns, x = [], 0.0
-    for layer in layers:
-        width = max((sizes[item][0] for item in layer if item < len(sizes)), default=0.0)
-        columns.append((x, x + width))
-        x += width + COLUMN_GAP
+def _columns(sizes: Sequence[Point], grid: _Grid) -> list[list[Point]]:
+    """Return where the columns of each layer begin and end, left to right."""
+    columns: list[list[Point]] = []
+    x = 0.0
+    for rows in grid.rows:
+        beside = max(map(len, rows))
+        widths = [0.0] * beside
+        for row in rows:
+            for column, item in enumerate(row):
+                if item < len(sizes):
+                    widths[column] = max(widths[column], sizes[item][0])
+        columns.append([])
+        for width in widths:
+            columns[-1].append((x, x + width))
+            x += width + _FOLD_GAP
+        x += COLUMN_GAP - _FOLD_GAP
     return columns
 
 

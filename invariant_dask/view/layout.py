@@ -13,6 +13,7 @@ from invariant_dask.view.text import fitted, width_of
 LABEL_SIZE = 12.0
 OP_SIZE = 10.0
 _WIDEST = 190.0
+_WIDEST_GROUP = 300.0
 _NARROWEST = 56.0
 _PAD = 9.0
 _CLUSTER_PAD = 12.0
@@ -56,13 +57,14 @@ def lay_out(picture: Picture) -> Layout:
 
 
 def _box(node: PictureNode) -> Box:
-    room = _WIDEST - 2 * _PAD
+    room = (_WIDEST_GROUP if node.kind is Kind.GROUP else _WIDEST) - 2 * _PAD
     label = fitted(_label(node), room, LABEL_SIZE)
     below = fitted("" if node.kind is Kind.SWITCH else node.op, room, OP_SIZE)
     text = max(width_of(label, LABEL_SIZE), width_of(below, OP_SIZE))
     slant = 22.0 if node.kind is Kind.SWITCH else 0.0
     width = max(_NARROWEST, text + 2 * _PAD + slant)
-    return Box(0, 0, round(width, 1), 36.0 if below else 26.0, label, below)
+    height = 48.0 if len(node.counts) > 1 else 36.0 if below else 26.0  # with room for a bar
+    return Box(0, 0, round(width, 1), height, label, below)
 
 
 def _label(node: PictureNode) -> str:

@@ -58,14 +58,14 @@ def _style() -> str:
         ".ivp .edge.ghost path{stroke-dasharray:1.5 3.5;stroke-linecap:round}",
         ".ivp .cluster rect{fill:var(--tint);stroke:var(--box)}",
         ".ivp .cluster text{fill:var(--faint);font-weight:600;font-size:11px}",
-        ".ivp .frame{fill:none}",
     ]
     for state in State:
         dashes = "stroke-dasharray:4 3;" if state in DASHED else ""
         dashes = "stroke-dasharray:1.5 3;stroke-linecap:round;" if state.is_ghost else dashes
         fill, line = f"var(--{state.css}-fill)", f"var(--{state.css}-line)"
         rules.append(f".ivp .{state.css}>.shape{{fill:{fill};stroke:{line};{dashes}}}")
-        rules.append(f".ivp .bar.{state.css}{{fill:{fill}}}")
+        rules.append(f".ivp .bar.{state.css}{{fill:{fill};stroke:{line};stroke-width:.8}}")
+    rules.append(".ivp .mixed>.shape{fill:var(--tint);stroke:var(--edge)}")
     return "".join(rules)
 
 
@@ -128,7 +128,6 @@ def _node(number: int, node: PictureNode, box: Box) -> str:
         lines[_MOST_LINES:] = [f"and {len(lines) - _MOST_LINES} more"]
     shape = _hexagon(box) if node.kind is Kind.SWITCH else _rect(box, 6, ' class="shape"')
     bars = "".join(_bars(node, box)) if len(node.counts) > 1 else ""
-    outline = _rect(box, 6, ' class="frame shape"') if bars else ""
     centre, y = box.x + box.width / 2, box.y + (15 if box.below else 17)
     below = (
         f'<text class="op" x="{centre:.1f}" y="{box.y + 29:.1f}" text-anchor="middle">'
@@ -136,10 +135,10 @@ def _node(number: int, node: PictureNode, box: Box) -> str:
         if box.below
         else ""
     )
-    css = f"node {node.state.css}{' output' if node.is_output else ''}"
+    css = f"node {'mixed' if bars else node.state.css}{' output' if node.is_output else ''}"
     told = "\n".join(map(markup, lines))
     return (
-        f'<g class="{css}" data-n="{number}"><title>{told}</title>{shape}{bars}{outline}'
+        f'<g class="{css}" data-n="{number}"><title>{told}</title>{shape}{bars}'
         f'<text x="{centre:.1f}" y="{y:.1f}" text-anchor="middle">{markup(box.label)}</text>'
         f"{below}</g>"
     )
@@ -156,11 +155,12 @@ def _hexagon(box: Box) -> str:
 
 
 def _bars(node: PictureNode, box: Box) -> Iterator[str]:
-    """Yield what shows how much of a group is in each state."""
-    x = box.x
+    """Yield what shows how much of a group is in each state; a little of it can be seen too."""
+    x, whole, least = box.x + 8, box.width - 16, 3.0
     for state, count in node.counts.items():
-        width = box.width * count / node.size
-        yield _rect(Box(x, box.y, width, box.height), 0, f' class="bar {state.css}"')
+        width = least + (whole - least * len(node.counts)) * count / node.size
+        bar = Box(x, box.y + box.height - 12, width, 6)
+        yield _rect(bar, 1, f' class="bar {state.css}"')
         x += width
 
 
@@ -205,7 +205,7 @@ def _head(picture: Picture, width: float) -> tuple[list[str], float]:
             f'<text x="28" y="11">{markup(words)}</text></g>'
         )
         x += room
-    return parts, y - 4
+    return parts, y + 6
 
 
 def _legend(picture: Picture) -> Iterable[tuple[str, str]]:

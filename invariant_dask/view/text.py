@@ -39,15 +39,12 @@ def bounded(text: str, most: int = LONGEST) -> str:
     text = clean(text)
     if len(text) <= most:
         return text
-    tail = (most - 1) * 2 // 5
+    tail = (most - 1) * 3 // 5  # the end of an id tells more than its beginning
     return text[: most - 1 - tail] + _ELLIPSIS + text[len(text) - tail :]
 
 
 def fitted(text: str, width: float, size: float) -> str:
-    """Return clean text that is not wider than `width` when it is `size` high.
-
-    The end of an id tells as much as its beginning, so what goes is in the middle.
-    """
+    """Return clean text that is not wider than `width` when it is `size` high."""
     text = bounded(text)
     if width_of(text, size) <= width:
         return text
