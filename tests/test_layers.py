@@ -69,7 +69,8 @@ FILES = {
         "fitting", "places", "stepping", "compile", "seed",
     ],
     "view": [
-        "states", "text", "picture", "outline", "marking", "grouping", "layers", "layout", "svg",
+        "states", "text", "picture", "outline", "marking", "grouping", "layers", "rows", "placing",
+        "layout", "svg",
         "html", "dot", "graphviz", "drawing",
     ],
     "testing": ["samples", "basics", "contract", "codecs", "counting", "trouble"],

@@ -63,7 +63,7 @@ def _of_node(node: PictureNode) -> str:
     label = node.label if node.kind is not Kind.GROUP else f"{node.label} \u00d7{node.size:,}"
     shown = [bounded(label, _SHOWN)]
     if node.op and node.kind is not Kind.SWITCH:
-        shown.append(bounded(node.op, _SHOWN))
+        shown.append(bounded(node.op, _SHOWN if node.kind is not Kind.GROUP else 2 * _SHOWN))
     text = "\\n".join(_quoted(line)[1:-1] for line in shown)
     tip = "\\n".join(_quoted(bounded(line))[1:-1] for line in node.tooltip())
     shape = " shape=hexagon" if node.kind is Kind.SWITCH else ""

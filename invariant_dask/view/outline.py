@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from invariant_dask.graph.composite import SubGraphNode, SwitchNode, Vertex
 from invariant_dask.graph.markers import find_refs
@@ -98,9 +99,9 @@ class _Drawer:
                 return  # drawn, or a circle: through a case that nobody can take
             scope.open.add(name)
             vertex = scope.graph[name]
-            stack.append(lambda: self.make(scope, name, vertex, stack, ask))
-            for need in reversed(self.needs(scope, name, vertex)):
-                stack.append(lambda need=need: ask(scope, need))  # type: ignore[misc]
+            stack.append(partial(self.make, scope, name, vertex, stack, ask))
+            needs = self.needs(scope, name, vertex)
+            stack.extend(partial(ask, scope, need) for need in reversed(needs))
 
         ask(top, output)
         while stack:
@@ -148,7 +149,9 @@ class _Drawer:
     def enter(self, scope: _Scope, name: str, vertex: SubGraphNode) -> _Scope:
         outside: dict[str, Behind] = {}
         for param, value in vertex.params.items():
-            behind = {place for each in find_refs({param: value})[0] for place in scope.behind(each)}
+            behind = {
+                place for each in find_refs({param: value})[0] for place in scope.behind(each)
+            }
             outside[param] = tuple(sorted(behind))
         order = {place for dep in vertex.deps for place in scope.behind(dep)}
         order -= {place for each in vertex.refs for place in scope.behind(each)}
