@@ -19,8 +19,8 @@ def dot_of(picture: Picture) -> str:
     heading = [line for line in (picture.title, picture.summary, *picture.remarks) if line]
     lines = [
         "digraph {",
-        f"  graph [rankdir=LR labelloc=t labeljust=l nodesep=0.16 ranksep=0.5 {_FONT} "
-        f'fontsize=12 bgcolor="#ffffff" label={_lines(heading)}]',
+        f'  graph [rankdir=LR nodesep=0.16 ranksep=0.5 bgcolor="#ffffff" {_FONT}]',
+        f"  graph [labelloc=t labeljust=l fontsize=12 label={_lines(heading)}]",
         f'  node [shape=box fontsize=10 height=0.3 margin="0.1,0.04" {_FONT}]',
         '  edge [color="#7a848f" arrowsize=0.6]',
         *_legend(picture),
@@ -99,6 +99,8 @@ def _legend(picture: Picture) -> Iterator[str]:
     for number, state in enumerate(states):
         yield f"    s{number} [label={_quoted(clean(state.value))} {_paint_of(state)} fontsize=9]"
     for number, kind in enumerate(picture.edge_kinds()):
-        ends = f'e{number}a [label="" shape=point height=0.03] e{number}b [label={_quoted(_WORDS[kind])}'
-        yield f"    {ends} shape=plaintext fontsize=9] e{number}a -> e{number}b [style={_EDGES[kind]}]"
+        start, end = f"e{number}a", f"e{number}b"
+        yield f'    {start} [label="" shape=point height=0.03]'
+        yield f"    {end} [label={_quoted(_WORDS[kind])} shape=plaintext fontsize=9]"
+        yield f"    {start} -> {end} [style={_EDGES[kind]}]"
     yield "  }"

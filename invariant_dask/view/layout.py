@@ -60,7 +60,7 @@ def lay_out(picture: Picture) -> Layout:
 def _box(node: PictureNode) -> Box:
     room = (_WIDEST_GROUP if node.kind is Kind.GROUP else _WIDEST) - 2 * _PAD
     label = fitted(_label(node), room, LABEL_SIZE)
-    below = fitted("" if node.kind is Kind.SWITCH else node.op, room, OP_SIZE)
+    below = fitted("subgraph" if node.kind is Kind.SUBGRAPH else node.op, room, OP_SIZE)
     text = max(width_of(label, LABEL_SIZE), width_of(below, OP_SIZE))
     slant = 22.0 if node.kind is Kind.SWITCH else 0.0
     width = max(_NARROWEST, text + 2 * _PAD + slant)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import accumulate
 
 from invariant_dask.graph.composite import SubGraphNode, SwitchNode, Vertex
 from invariant_dask.graph.markers import find_refs
@@ -89,23 +90,29 @@ class _Drawer:
         self.program = program
         self.outline = Outline()
         self.switches: list[tuple[_Scope, SwitchNode, int, tuple[str, ...]]] = []
+        self.to_do: list[Callable[[], None]] = []
+        """Of what is to be drawn, what comes first at the end."""
+        self.compiled = {
+            prefix
+            for name in (*program.index, *program.inlined)
+            for prefix in accumulate(name.split("/")[:-1], "{}/{}".format)
+        }
+        """Subgraphs of which anything is known, by their paths."""
 
     def draw(self, top: _Scope, output: str) -> None:
         """Draw a vertex of a graph, behind all it needs; without recursion, for any depth."""
-        stack: list[Callable[[], None]] = []
+        self.ask(top, output)
+        while self.to_do:
+            self.to_do.pop()()
 
-        def ask(scope: _Scope, name: str) -> None:
-            if name in scope.open or name not in scope.graph:
-                return  # drawn, or a circle: through a case that nobody can take
-            scope.open.add(name)
-            vertex = scope.graph[name]
-            stack.append(partial(self.make, scope, name, vertex, stack, ask))
-            needs = self.needs(scope, name, vertex)
-            stack.extend(partial(ask, scope, need) for need in reversed(needs))
-
-        ask(top, output)
-        while stack:
-            stack.pop()()
+    def ask(self, scope: _Scope, name: str) -> None:
+        if name in scope.open or name not in scope.graph:
+            return  # drawn, or a circle: through a case that nobody can take
+        scope.open.add(name)
+        vertex = scope.graph[name]
+        self.to_do.append(partial(self.make, scope, name, vertex))
+        needs = self.needs(scope, name, vertex)
+        self.to_do.extend(partial(self.ask, scope, need) for need in reversed(needs))
 
     def needs(self, scope: _Scope, name: str, vertex: Vertex) -> list[str]:
         if isinstance(vertex, SwitchNode):
@@ -125,26 +132,18 @@ class _Drawer:
         index = self.program.index.get(name)
         return self.program.inlined.get(name) if index is None else self.program.steps[index]
 
-    def make(
-        self,
-        scope: _Scope,
-        name: str,
-        vertex: Vertex,
-        stack: list[Callable[[], None]],
-        ask: Callable[[_Scope, str], None],
-    ) -> None:
-        if isinstance(vertex, SubGraphNode):
-            inner = self.enter(scope, name, vertex)
-
-            def leave() -> None:
-                scope.made[name] = inner.made.get(vertex.output, ())
-
-            stack.append(leave)
-            ask(inner, vertex.output)
-        elif isinstance(vertex, SwitchNode):
+    def make(self, scope: _Scope, name: str, vertex: Vertex) -> None:
+        if isinstance(vertex, SwitchNode):
             self.add_switch(scope, name, vertex)
-        else:
+        elif isinstance(vertex, Node) or scope.path + name not in self.compiled:
             self.add_node(scope, name, vertex)
+        else:
+            inner = self.enter(scope, name, vertex)
+            self.to_do.append(partial(self.leave, scope, name, inner, vertex.output))
+            self.ask(inner, vertex.output)
+
+    def leave(self, scope: _Scope, name: str, inner: _Scope, output: str) -> None:
+        scope.made[name] = inner.behind(output)
 
     def enter(self, scope: _Scope, name: str, vertex: SubGraphNode) -> _Scope:
         outside: dict[str, Behind] = {}
@@ -163,14 +162,15 @@ class _Drawer:
         path = f"{scope.path}{name}/"
         return _Scope(vertex.graph, path, cluster, depth, outside, after)
 
-    def add(self, scope: _Scope, name: str, op: str, kind: Kind, *, not_taken: bool = False) -> int:
+    def add(self, scope: _Scope, name: str, vertex: Vertex, *, not_taken: bool = False) -> int:
+        op = vertex.op_name if isinstance(vertex, Node) else ""
         self.outline.places.append(
-            Place(scope.path + name, name, op, kind, scope.cluster, not_taken)
+            Place(scope.path + name, name, op, _kind_of(vertex), scope.cluster, not_taken)
         )
         return len(self.outline.places) - 1
 
-    def add_node(self, scope: _Scope, name: str, node: Node) -> None:
-        place = self.add(scope, name, node.op_name, Kind.NODE)
+    def add_node(self, scope: _Scope, name: str, node: Node | SubGraphNode) -> None:
+        place = self.add(scope, name, node)
         sure = self.value(scope.path + name) is not None
         for dep in node.deps:
             kind = EdgeKind.DATA if dep in node.refs else EdgeKind.ORDER
@@ -180,7 +180,7 @@ class _Drawer:
         scope.made[name] = (place,)
 
     def add_switch(self, scope: _Scope, name: str, switch: SwitchNode) -> None:
-        place = self.add(scope, name, "", Kind.SWITCH)
+        place = self.add(scope, name, switch)
         for dep in switch.deps:
             kind = EdgeKind.DATA if dep in switch.refs else EdgeKind.ORDER
             self.connect(scope.behind(dep), place, kind)
@@ -204,9 +204,7 @@ class _Drawer:
                 if target in taken:
                     continue
                 if target in scope.graph and target not in scope.made:
-                    vertex = scope.graph[target]
-                    op = vertex.op_name if isinstance(vertex, Node) else ""
-                    made = self.add(scope, target, op, _kind_of(vertex), not_taken=True)
+                    made = self.add(scope, target, scope.graph[target], not_taken=True)
                     scope.made[target] = (made,)
                 self.connect(scope.behind(target), place, EdgeKind.GHOST)
 
