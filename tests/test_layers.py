@@ -25,7 +25,7 @@ RANKS = {
     "live": 8,
     "cli": 9,
 }
-NOT_YET = {"ledger", "live"}
+NOT_YET = {"live"}
 
 # At the side: may use everything public, and nothing but these may use them.
 SIDE = {"testing": set(), "demo": {"cli"}}
@@ -45,8 +45,8 @@ FILES = {
     ],
     "store": [
         "compression", "file_artifacts", "codec_arrow", "codec_pandas", "codec_images", "codecs",
-        "about", "naming", "layout", "record", "sizes", "keeper", "backend", "keys", "trust",
-        "misses", "reading", "base", "memory", "null", "grouping", "connections", "index",
+        "about", "naming", "layout", "record", "signals", "sizes", "keeper", "backend", "keys",
+        "trust", "misses", "reading", "base", "memory", "null", "grouping", "connections", "index",
         "heartbeat", "notes",
         "budget", "collecting", "spool", "folder", "blob_files", "disk_keeper", "disk",
         "disk_opening",
@@ -58,6 +58,7 @@ FILES = {
         "opening", "leases", "verifying", "transfer", "overview", "upkeep", "file_sources",
         "file_hashes", "files",
     ],
+    "ledger": ["events", "folding", "journal", "places", "runs", "recorder"],
     "ops": [
         "code_homes", "code_parts", "code_ast", "code_names", "code_source", "code_values",
         "code_resolve", "code_classes", "reach", "fingerprint", "identity", "signature", "hints",
@@ -65,8 +66,8 @@ FILES = {
         "values", "surroundings", "stdlib", "poly", "table", "registry",
     ],
     "plan": [
-        "payload", "program", "plan", "coherence", "drift", "decide", "explain", "binding",
-        "fitting", "places", "stepping", "compile", "seed",
+        "payload", "program", "cost", "plan", "coherence", "drift", "decide", "explain", "estimate",
+        "binding", "fitting", "places", "stepping", "compile", "seed",
     ],
     "view": [
         "states", "text", "picture", "outline", "marking", "grouping", "layers", "rows", "placing",
@@ -76,8 +77,9 @@ FILES = {
     "testing": ["samples", "basics", "contract", "codecs", "counting", "trouble"],
     "runtime": [
         "choice", "collector", "failures", "flight", "sealing", "handle", "code", "arguments",
-        "spec", "attempts", "produce", "task", "settling", "graph", "sharing", "known", "loop",
-        "schedulers", "planner", "run", "driver", "stages", "growth",
+        "spec", "outbox", "watching", "attempts", "produce", "task", "sharing", "settling", "graph",
+        "known", "loop", "schedulers", "planner", "run", "telling", "driver", "stages", "growth",
+        "recording",
     ],
 }  # fmt: skip
 

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from invariant_dask.ledger.folding import RunState
 from invariant_dask.plan.plan import Decision, Plan, PlannedNode
 from invariant_dask.plan.program import Program
 from invariant_dask.runtime.handle import Outcome
@@ -35,6 +36,9 @@ class Run:
 
     missed: list[Missed] = field(default_factory=list)
     """What tiers of a chain do not have, though it was published in this run or before it."""
+
+    state: RunState = field(default_factory=RunState)
+    """What its events tell, once it is over; empty if nobody asked for any."""
 
     @property
     def plan(self) -> Plan:

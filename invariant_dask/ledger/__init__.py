@@ -1,0 +1,1 @@
+"""What happened in runs: events, their journal and fold, and the history of all runs."""
