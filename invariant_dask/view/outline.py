@@ -92,6 +92,8 @@ class _Drawer:
         self.switches: list[tuple[_Scope, SwitchNode, int, tuple[str, ...]]] = []
         self.to_do: list[Callable[[], None]] = []
         """Of what is to be drawn, what comes first at the end."""
+        self.closing: list[tuple[_Scope, str, int]] = []
+        """Edges that close a circle, through a case that nobody can take."""
         self.compiled = {
             prefix
             for name in (*program.index, *program.inlined)
@@ -107,7 +109,7 @@ class _Drawer:
 
     def ask(self, scope: _Scope, name: str) -> None:
         if name in scope.open or name not in scope.graph:
-            return  # drawn, or a circle: through a case that nobody can take
+            return  # drawn, or a circle
         scope.open.add(name)
         vertex = scope.graph[name]
         self.to_do.append(partial(self.make, scope, name, vertex))
@@ -174,25 +176,34 @@ class _Drawer:
         sure = self.value(scope.path + name) is not None
         for dep in node.deps:
             kind = EdgeKind.DATA if dep in node.refs else EdgeKind.ORDER
-            self.connect(scope.behind(dep), place, kind if sure else EdgeKind.GHOST)
-        if not node.deps:  # others inside wait for it
-            self.connect(scope.after, place, EdgeKind.ORDER if sure else EdgeKind.GHOST)
+            self.connect(scope, dep, place, kind if sure else EdgeKind.GHOST)
+        self.connect_after(scope, node, place)
         scope.made[name] = (place,)
 
     def add_switch(self, scope: _Scope, name: str, switch: SwitchNode) -> None:
         place = self.add(scope, name, switch)
         for dep in switch.deps:
             kind = EdgeKind.DATA if dep in switch.refs else EdgeKind.ORDER
-            self.connect(scope.behind(dep), place, kind)
+            self.connect(scope, dep, place, kind)
         sure = self.value(scope.path + name) is not None
         taken = self.taken(scope, name, switch)
         for target in taken:
-            kind = EdgeKind.DATA if sure else EdgeKind.GHOST
-            self.connect(scope.behind(target), place, kind)
+            self.connect(scope, target, place, EdgeKind.DATA if sure else EdgeKind.GHOST)
+        self.connect_after(scope, switch, place)
         self.switches.append((scope, switch, place, taken))
         scope.made[name] = (place,)
 
-    def connect(self, sources: Behind, target: int, kind: EdgeKind) -> None:
+    def connect_after(self, scope: _Scope, vertex: Vertex, place: int) -> None:
+        """Connect what a subgraph waits for with the vertices in it that others wait for."""
+        if not any(dep in scope.graph for dep in vertex.deps):
+            self.edges_from(scope.after, place, EdgeKind.ORDER)
+
+    def connect(self, scope: _Scope, source: str, target: int, kind: EdgeKind) -> None:
+        if source in scope.open and source not in scope.made:  # it closes a circle
+            self.closing.append((scope, source, target))
+        self.edges_from(scope.behind(source), target, kind)
+
+    def edges_from(self, sources: Behind, target: int, kind: EdgeKind) -> None:
         for source in sources:
             unsure = self.value(self.outline.places[source].name) is None
             self.outline.edges.append(Edge(source, target, EdgeKind.GHOST if unsure else kind))
@@ -206,7 +217,9 @@ class _Drawer:
                 if target in scope.graph and target not in scope.made:
                     made = self.add(scope, target, scope.graph[target], not_taken=True)
                     scope.made[target] = (made,)
-                self.connect(scope.behind(target), place, EdgeKind.GHOST)
+                self.connect(scope, target, place, EdgeKind.GHOST)
+        for scope, name, place in self.closing:
+            self.edges_from(scope.behind(name), place, EdgeKind.GHOST)
 
 
 def _each_once(edges: Iterable[Edge]) -> list[Edge]:

@@ -145,10 +145,9 @@ def test_what_is_running_can_be_told_by_digest() -> None:
 def test_an_undecided_switch_has_its_cases_as_ghosts() -> None:
     drawing = compile(decided_late(), store=MemoryStore()).visualize()
     found, lines = states(drawing), edges(drawing.picture)
-    assert found == {
-        "total": State.TO_RUN, "parity": State.TO_RUN, "odd": State.PRUNED, "before": State.PRUNED,
-        "even": State.PRUNED, "pick": State.UNDECIDED, "end": State.UNDECIDED,
-    } or {name for name, state in found.items() if state is State.UNDECIDED} >= {"pick", "end"}  # fmt: skip
+    ghosts = {name for name, state in found.items() if state is State.UNDECIDED}
+    assert ghosts == {"odd", "before", "even", "pick", "end"}
+    assert found["total"] is found["parity"] is State.TO_RUN
     assert lines["parity", "pick"] is EdgeKind.DATA
     assert lines["odd", "pick"] is lines["even", "pick"] is EdgeKind.GHOST
     assert lines["pick", "end"] is EdgeKind.GHOST
@@ -213,9 +212,10 @@ def test_subgraphs_are_clusters_and_edges_go_through_their_parameters() -> None:
     }  # fmt: skip
     assert edges(picture) == {
         ("a", "box/sum"): EdgeKind.DATA,
+        ("first", "box/sum"): EdgeKind.ORDER,
         ("box/sum", "box/deep/z"): EdgeKind.DATA,
         ("box/deep/z", "end"): EdgeKind.DATA,
-    } or edges(picture)["a", "box/sum"] is EdgeKind.DATA
+    }
 
 
 def test_order_without_data_is_an_edge_of_its_own_kind() -> None:
@@ -265,7 +265,7 @@ def test_subgraphs_that_nobody_compiled_are_one_ghost_each() -> None:
 
 def test_equal_graphs_give_equal_bytes_however_they_are_sorted() -> None:
     def drawn(graph: Graph) -> list[str]:
-        turned = dict(reversed(graph.items()))
+        turned = dict(reversed(list(graph.items())))
         drawings = [compile(each, store=MemoryStore()).visualize() for each in (dict(graph), turned)]
         return [each.dot() + each.svg() + each.html() for each in drawings]
 
@@ -303,7 +303,7 @@ def test_every_state_has_words_of_its_own_and_a_colour_in_each_theme() -> None:
 
 
 def test_unknown_levels_of_detail_are_refused() -> None:
-    with pytest.raises(PictureError, match="no detail 'all'; there are 'auto', 'nodes' and"):
+    with pytest.raises(PictureError, match="no detail 'all'; there are auto, nodes, ops"):
         compile(chain(), store=MemoryStore()).visualize(detail="all")
 
 
@@ -316,7 +316,7 @@ def wide(lanes: int, ops: int = 3) -> Graph:
         for step in range(1, ops):
             at = g.add(f"{lane}/{step}", sample_ops.double, value=at)
         ends.append(at)
-    g.add("end", sample_ops.joined, parts=ends)
+    g.add("end", sample_ops.pack, parts=ends)
     return g
 
 
@@ -354,7 +354,7 @@ def test_groups_stay_few_however_the_nodes_hang_together() -> None:
     registry = OpRegistry()
     many = Graph()
     for number in range(700):
-        registry.register(f"many:{number}", sample_ops.double.__wrapped__, version="1")
+        registry.register(f"many:{number}", sample_ops.double, version="1")
         many.add(str(number), f"many:{number}", value=number)
     picture = compile(many, store=MemoryStore(), registry=registry).visualize().picture
     assert len(picture.nodes) == 120
