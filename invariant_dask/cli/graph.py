@@ -60,6 +60,8 @@ def graph(
 
     target = Target(None if str(file) == "-" else file)
     target.check()
+    if target.file is None and output_format is None:
+        raise click.UsageError("-o -: say the format by --output-format")
     try:
         chosen = format_of(target.file, output_format)
         given = read_input(asked)

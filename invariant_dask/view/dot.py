@@ -37,6 +37,15 @@ def _quoted(text: str) -> str:
     return f'"{text}"'
 
 
+def _tip(text: str) -> str:
+    """Return text for within a tooltip.
+
+    Versions of Graphviz disagree there on how a backslash is written, and let some of them name the
+    node, so there is another sign that looks like one.
+    """
+    return _quoted(bounded(text).replace("\\", "\u29f5"))[1:-1]
+
+
 def _lines(lines: Iterable[str]) -> str:
     """Return a label of several lines, each to the left."""
     return '"' + "".join(_quoted(bounded(line))[1:-1] + "\\l" for line in lines) + '"'
@@ -51,7 +60,7 @@ def _nodes(picture: Picture) -> Iterator[str]:
         cluster = picture.clusters[number]
         told = _quoted(bounded(cluster.label, _SHOWN))
         inside.setdefault(cluster.parent, []).append(
-            f"subgraph cluster_{number} {{ label={told} tooltip={_quoted(bounded(cluster.name))} "
+            f'subgraph cluster_{number} {{ label={told} tooltip="{_tip(cluster.name)}" '
             'labeljust=l fontcolor="#5b6570" color="#c3cad2" bgcolor="#f7f9fb" style=rounded'
         )
         inside[cluster.parent] += [f"  {line}" for line in inside.get(number, ())]
@@ -65,7 +74,7 @@ def _of_node(node: PictureNode) -> str:
     if node.op and node.kind is not Kind.SWITCH:
         shown.append(bounded(node.op, _SHOWN if node.kind is not Kind.GROUP else 2 * _SHOWN))
     text = "\\n".join(_quoted(line)[1:-1] for line in shown)
-    tip = "\\n".join(_quoted(bounded(line))[1:-1] for line in node.tooltip())
+    tip = "\\n".join(_tip(line) for line in node.tooltip())
     shape = " shape=hexagon" if node.kind is Kind.SWITCH else ""
     width = " penwidth=2.2" if node.is_output else ""
     paint = _paint(node).replace(",rounded", "") if shape else _paint(node)

@@ -36,7 +36,7 @@ def format_of(path: Path | None, format: str | None = None) -> Format:  # noqa: 
             if known in {"png", "svg"}:
                 find_dot()
             return known
-    asked = f"there is no format {wanted!r}" if wanted else "the file has no suffix"
+    asked = f"there is no format {wanted!r}" if wanted else "the file has no suffix that says how"
     raise PictureError(f"{asked}; pictures are {', '.join(FORMATS)}")
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import accumulate
 
 from invariant_dask.graph.composite import SubGraphNode, SwitchNode, Vertex
 from invariant_dask.graph.markers import find_refs
@@ -94,11 +93,7 @@ class _Drawer:
         """Of what is to be drawn, what comes first at the end."""
         self.closing: list[tuple[_Scope, str, int]] = []
         """Edges that close a circle, through a case that nobody can take."""
-        self.compiled = {
-            prefix
-            for name in (*program.index, *program.inlined)
-            for prefix in accumulate(name.split("/")[:-1], "{}/{}".format)
-        }
+        self.compiled = _folders((*program.index, *program.inlined))
         """Subgraphs of which anything is known, by their paths."""
 
     def draw(self, top: _Scope, output: str) -> None:
@@ -160,7 +155,7 @@ class _Drawer:
         if depth < DEEPEST:
             self.outline.clusters.append(Cluster(scope.path + name, name, cluster))
             cluster, depth = len(self.outline.clusters) - 1, depth + 1
-        after = tuple(sorted({*scope.after, *order}))
+        after = tuple(sorted({*(scope.after if _is_first(scope, vertex) else ()), *order}))
         path = f"{scope.path}{name}/"
         return _Scope(vertex.graph, path, cluster, depth, outside, after)
 
@@ -195,7 +190,7 @@ class _Drawer:
 
     def connect_after(self, scope: _Scope, vertex: Vertex, place: int) -> None:
         """Connect what a subgraph waits for with the vertices in it that others wait for."""
-        if not any(dep in scope.graph for dep in vertex.deps):
+        if _is_first(scope, vertex):
             self.edges_from(scope.after, place, EdgeKind.ORDER)
 
     def connect(self, scope: _Scope, source: str, target: int, kind: EdgeKind) -> None:
@@ -220,6 +215,22 @@ class _Drawer:
                 self.connect(scope, target, place, EdgeKind.GHOST)
         for scope, name, place in self.closing:
             self.edges_from(scope.behind(name), place, EdgeKind.GHOST)
+
+
+def _folders(names: Iterable[str]) -> set[str]:
+    """Return all paths that lead to some names."""
+    found: set[str] = set()
+    for name in names:
+        path = name.rpartition("/")[0]
+        while path and path not in found:
+            found.add(path)
+            path = path.rpartition("/")[0]
+    return found
+
+
+def _is_first(scope: _Scope, vertex: Vertex) -> bool:
+    """Whether a vertex waits for no other of its graph."""
+    return not any(dep in scope.graph for dep in vertex.deps)
 
 
 def _each_once(edges: Iterable[Edge]) -> list[Edge]:

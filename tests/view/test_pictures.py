@@ -266,7 +266,9 @@ def test_subgraphs_that_nobody_compiled_are_one_ghost_each() -> None:
 def test_equal_graphs_give_equal_bytes_however_they_are_sorted() -> None:
     def drawn(graph: Graph) -> list[str]:
         turned = dict(reversed(list(graph.items())))
-        drawings = [compile(each, store=MemoryStore()).visualize() for each in (dict(graph), turned)]
+        drawings = [
+            compile(each, store=MemoryStore()).visualize() for each in (dict(graph), turned)
+        ]
         return [each.dot() + each.svg() + each.html() for each in drawings]
 
     for graph in (chain(), nested(), decided_late()):
