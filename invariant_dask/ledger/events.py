@@ -5,8 +5,9 @@ id and its planned digest in hex. Events of one node come in order; those of dif
 come in any, and `ledger.folding` gives the same state for all of them.
 
 As JSON an event is an object with its `event`, the name of its type, and those fields that are not
-at their default. `SCHEMA` is raised when a reader of the old form would misread the new one; what
-is only added is passed over by older readers.
+at their default. `RunStarted` always says its `schema`. `SCHEMA` is raised when a reader of the old
+form would misread the new one, and such a reader then refuses the run; what is only added is passed
+over by older readers.
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar, get_type_hints
 
-from invariant_dask.errors import EventError
+from invariant_dask.errors import EventError, NewerEventsError
 
 SCHEMA = 1
 """The version of the JSON form."""
 
 TEXT_LIMIT = 16_384
 """The most characters of a text in an event: what is longer is cut."""
+
+NUMBER_LIMIT = 2**63
+"""Numbers in an event are less, whatever their sign: databases and clocks take no greater ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,10 +318,13 @@ TYPES: Mapping[str, type[Event]] = {
 
 
 def cut(text: str) -> str:
-    """Return a text, without its middle if it is too long for an event."""
+    """Return a text, without its middle if it is too long for an event.
+
+    What was cut is not cut again.
+    """
     if len(text) <= TEXT_LIMIT:
         return text
-    half = TEXT_LIMIT // 2
+    half = TEXT_LIMIT // 2 - 32  # leaves room for what is said in between
     return f"{text[:half]}\n[{len(text) - 2 * half} characters are left out]\n{text[-half:]}"
 
 
@@ -341,6 +348,8 @@ def to_json(event: Event) -> dict[str, Any]:
         value = getattr(event, name)
         if value != default:
             found[name] = list(value) if type(value) is tuple else value
+    if type(event) is RunStarted:
+        found["schema"] = event.schema  # what is left out now may be another default later
     return found
 
 
@@ -351,6 +360,8 @@ def from_json(data: object) -> Event | None:
     ------
     EventError
         If it is anything else.
+    NewerEventsError
+        If it begins a run whose events this version would misread.
     """
     if not isinstance(data, Mapping) or not isinstance(data.get("event"), str):
         raise EventError("an event must be an object that names its type as `event`")
@@ -360,7 +371,8 @@ def from_json(data: object) -> Event | None:
     hints = _HINTS[kind]
     given = {
         name: value
-        if type(value) is hints[name] and (type(value) is not str or len(value) <= TEXT_LIMIT)
+        if type(value) is (hint := hints[name])
+        and (hint is bool or (len(value) <= TEXT_LIMIT if hint is str else _is_small(value)))
         else _converted(kind, name, value)
         for name, value in data.items()
         if name in hints
@@ -368,7 +380,17 @@ def from_json(data: object) -> Event | None:
     missing = _NEEDED[kind].difference(given)
     if missing:
         raise EventError(f"{kind.event}: {', '.join(sorted(missing))} must be given")
+    if kind is RunStarted and given.get("schema", 1) > SCHEMA:
+        msg = (
+            f"the events of run {given['run']:.40} have schema {given['schema']}, and this version "
+            f"reads up to {SCHEMA}; use the invariant-dask that wrote them, or a newer one"
+        )
+        raise NewerEventsError(msg)
     return kind(**given)
+
+
+def _is_small(number: int) -> bool:
+    return -NUMBER_LIMIT < number < NUMBER_LIMIT
 
 
 def _converted(kind: type[Event], name: str, value: object) -> Any:
@@ -379,4 +401,8 @@ def _converted(kind: type[Event], name: str, value: object) -> Any:
     if hint == tuple[str, ...] and isinstance(value, (list, tuple)):  # noqa: SIM102
         if all(isinstance(each, str) for each in value):
             return tuple(map(cut, value))
-    raise EventError(f"{kind.event}: {name} must be {hint}, not {value!r:.80}")
+    wanted = {str: "a text", int: "an integer of 64 bits", bool: "true or false"}
+    # The type alone: to show an integer of a million digits takes long, or fails.
+    found = "a greater one" if hint is int is type(value) else f"of type {type(value).__name__}"
+    expected = wanted.get(hint, "a list of texts")
+    raise EventError(f"{kind.event}: {name} must be {expected}, not {found}")
