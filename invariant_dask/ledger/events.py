@@ -372,7 +372,7 @@ def from_json(data: object) -> Event | None:
     given = {
         name: value
         if type(value) is (hint := hints[name])
-        and (hint is bool or (len(value) <= TEXT_LIMIT if hint is str else _is_small(value)))
+        and (len(value) <= TEXT_LIMIT if hint is str else abs(value) < NUMBER_LIMIT)
         else _converted(kind, name, value)
         for name, value in data.items()
         if name in hints
@@ -387,10 +387,6 @@ def from_json(data: object) -> Event | None:
         )
         raise NewerEventsError(msg)
     return kind(**given)
-
-
-def _is_small(number: int) -> bool:
-    return -NUMBER_LIMIT < number < NUMBER_LIMIT
 
 
 def _converted(kind: type[Event], name: str, value: object) -> Any:
