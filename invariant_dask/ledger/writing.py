@@ -1,0 +1,166 @@
+"""How a run gets into the history: its events are folded, and what changed is written."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Protocol
+
+from invariant_dask.ledger.alive import RunLock
+from invariant_dask.ledger.database import Writer
+from invariant_dask.ledger.events import Event, NodeEvent, RunEnded
+from invariant_dask.ledger.folding import apply
+from invariant_dask.ledger.journal import Journal
+from invariant_dask.ledger.places import Ledger
+from invariant_dask.ledger.rows import (
+    NODE_COLUMNS,
+    RUN_COLUMNS,
+    number,
+    row_of_node,
+    row_of_run,
+    text,
+)
+from invariant_dask.ledger.state import RunState
+
+
+class Sink(Protocol):
+    """Takes the events of one run, in batches, from one thread. Both methods may raise."""
+
+    def write(self, events: Sequence[Event]) -> None:
+        """Take events."""
+
+    def close(self) -> None:
+        """Be told that there are no more, or that no more come here after an error."""
+
+
+def open_sinks(ledger: Ledger, run: str, state: RunState | None = None) -> tuple[Sink, Sink]:
+    """Return the journal and the history of a new run; nothing is made before the first event.
+
+    Parameters
+    ----------
+    ledger
+        Where runs are recorded.
+    run
+        The id of the run.
+    state
+        That of the run, if the caller folds each batch into it before the sinks get it.
+    """
+    return Journal(ledger.journal(run), ledger.create), HistorySink(ledger, run, state)
+
+
+_RUN_VALUES = ", ".join("?" * len(RUN_COLUMNS))
+_PUT_RUN = (
+    f"INSERT INTO flow_runs ({', '.join(RUN_COLUMNS)}) VALUES ({_RUN_VALUES}) "  # noqa: S608
+    "ON CONFLICT (id) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in RUN_COLUMNS[1:])
+    + " RETURNING number"
+)
+_PUT_NODE = (
+    f"INSERT OR REPLACE INTO node_runs (run, {', '.join(NODE_COLUMNS)}) "  # noqa: S608
+    f"VALUES ({', '.join('?' * (1 + len(NODE_COLUMNS)))})"
+)
+_PUT_EVENT = "INSERT INTO events VALUES (?, ?, ?, ?, ?)"
+_PUT_TAG = "INSERT OR IGNORE INTO run_tags VALUES (?, ?)"
+
+
+class HistorySink:
+    """Writes a run into the history.
+
+    A node is written once it is known how it ended, and again if that changes; all others when the
+    run ends. So most nodes are written once.
+
+    Parameters
+    ----------
+    ledger
+        Whose history it is.
+    run
+        The id of the run.
+    state
+        As for `open_sinks`; by default events are folded here.
+    """
+
+    def __init__(self, ledger: Ledger, run: str, state: RunState | None = None) -> None:
+        self._ledger = ledger
+        self._run = run
+        self._folds = state is None
+        self._state = RunState(run) if state is None else state
+        self._lock: RunLock | None = None
+        self._writer: Writer | None = None
+        self._seq: int | None = None
+        self._changed: set[str] = set()
+        self._has_failed = False
+
+    def write(self, events: Sequence[Event]) -> None:
+        """Bring the history up to date.
+
+        Raises
+        ------
+        LedgerError
+            If it cannot be written; nothing of these events is there then.
+        """
+        events = [event for event in events if event.run == self._run]
+        if not events:
+            return
+        for event in events:
+            if self._folds:
+                apply(self._state, event)
+            if isinstance(event, NodeEvent):
+                self._changed.add(event.node)
+                self._changed.update(self._state.followers.get(event.node, ()))
+        ended = any(isinstance(event, RunEnded) for event in events)
+        try:
+            self._put(events, is_last=ended)
+        except BaseException:
+            self._has_failed = True
+            raise
+
+    def close(self) -> None:
+        """Write what is left, and let go of the run."""
+        try:
+            if self._changed and self._writer is not None and not self._has_failed:
+                self._put([], is_last=True)
+        finally:
+            writer, self._writer = self._writer, None
+            lock, self._lock = self._lock, None
+            if writer is not None:
+                writer.close()
+            if lock is not None:
+                lock.release()
+
+    def _put(self, events: Sequence[Event], *, is_last: bool) -> None:
+        nodes = self._state.nodes
+        written = {
+            name for name in self._changed if name in nodes and (is_last or nodes[name].is_settled)
+        }
+        if self._writer is None:
+            self._ledger.create()
+            self._lock = self._lock or RunLock(self._ledger.lock(self._run))
+            self._writer = Writer(self._ledger.history)
+        rows = [row_of_node(nodes[name]) for name in sorted(written)]
+        self._seq = self._writer.transact(lambda sql: self._insert(sql, events, rows))
+        self._changed -= written
+
+    def _insert(
+        self, sql: sqlite3.Connection, events: Sequence[Event], rows: Sequence[tuple[object, ...]]
+    ) -> int:
+        """Write within a transaction; returns the number of the next event."""
+        (run,) = sql.execute(_PUT_RUN, row_of_run(self._state)).fetchone()
+        seq = self._seq
+        if seq is None:
+            asked = self._state.asked
+            tags = asked.tags if asked is not None else ()
+            sql.executemany(_PUT_TAG, [(text(tag), run) for tag in tags])
+            found = sql.execute("SELECT max(seq) FROM events WHERE run = ?", (run,)).fetchone()[0]
+            seq = 0 if found is None else found + 1
+        sql.executemany(_PUT_NODE, [(run, *row) for row in rows])
+        sql.executemany(
+            _PUT_EVENT,
+            [
+                (
+                    run, seq + index, number(event.time), event.event,
+                    text(event.node) if isinstance(event, NodeEvent) else "",
+                )
+                for index, event in enumerate(events)
+            ],
+        )  # fmt: skip
+        return seq + len(events)
