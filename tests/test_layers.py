@@ -60,7 +60,7 @@ FILES = {
     ],
     "ledger": [
         "events", "state", "folding", "journal", "places", "alive", "rows", "database", "runs",
-        "writing", "comparing", "recorder",
+        "writing", "telling", "comparing", "recorder",
     ],
     "ops": [
         "code_homes", "code_parts", "code_ast", "code_names", "code_source", "code_values",

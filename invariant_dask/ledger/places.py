@@ -200,3 +200,28 @@ def find_ledger(
     if store_folder is not None:
         return Ledger(Path(store_folder).absolute() / "ledger")
     return Ledger(Path(DEFAULT_PATH).absolute())
+
+
+def local_folder(store: str) -> Path | None:
+    """Return the folder of a store on this machine, by what people write; None if it has none.
+
+    Examples
+    --------
+    >>> local_folder("disk:/data/store").as_posix()
+    '/data/store'
+    >>> local_folder('["/data/near", "s3://team/far"]').as_posix()
+    '/data/near'
+    >>> local_folder("s3://team/far")
+    """
+    if store.lstrip().startswith("["):
+        with contextlib.suppress(ValueError, RecursionError):
+            for each in json.loads(store):
+                name = each.get("url") if isinstance(each, dict) else each
+                found = local_folder(name) if isinstance(name, str) else None
+                if found is not None:
+                    return found
+        return None
+    path = store.removeprefix("disk:")
+    if not path or "://" in path or path in {"memory:", "null:"}:
+        return None
+    return Path(path).expanduser().absolute()

@@ -205,3 +205,9 @@ def node_of(row: Sequence[Any]) -> NodeRun:
         told[name] = _unpacked(told[name])
     told["kept"] = bool(told["kept"])
     return NodeRun(**told)
+
+
+def told_of(state: RunState) -> tuple[FlowRun, list[NodeRun]]:
+    """Return what the history would tell of a run in this state."""
+    nodes = [row_of_node(node) for _, node in sorted(state.nodes.items())]
+    return run_of(row_of_run(state)), [node_of((state.run, *row)) for row in nodes]

@@ -24,6 +24,7 @@ from invariant_dask.ledger.rows import (
     NodeRun,
     durations_of,
     node_of,
+    packed,
     run_of,
 )
 
@@ -161,7 +162,7 @@ class History:
         if node is not None:
             terms.append(("node_runs.node = ?", [node]))
         if digest is not None:
-            terms.append(("node_runs.digest = ?", [bytes.fromhex(digest)]))
+            terms.append(("node_runs.digest = ?", [packed(digest)]))
         if op is not None:
             terms.append(("node_runs.op = ?", [op]))
         if state is not None:
