@@ -150,11 +150,18 @@ def _connect_to_read(path: Path) -> sqlite3.Connection:
     try:
         return _checked(_connect(where), path)
     except sqlite3.OperationalError:
-        # SQLite would make files beside it, to agree with writers; where it cannot, nobody must
-        # write while we read. Those who do leave a log.
-        if not path.exists() or Path(f"{path}-wal").exists():
+        # SQLite would make files beside it, to agree with writers; where it cannot, as on a full
+        # disk, others cannot either. What a writer left in its log must not be passed over.
+        if not path.exists() or _size(Path(f"{path}-wal")):
             raise
         return _checked(_connect(where + "&immutable=1"), path)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _checked(connection: sqlite3.Connection, path: Path) -> sqlite3.Connection:

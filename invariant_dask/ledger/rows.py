@@ -165,7 +165,7 @@ def row_of_run(state: RunState) -> tuple[Any, ...]:
     """Return the values of `RUN_COLUMNS`."""
     asked = state.asked
     lists = (asked.outputs, asked.tags, asked.context) if asked is not None else ((), (), ())
-    outputs, tags, context = map(json.dumps, lists)
+    outputs, tags, context = (json.dumps([text(each) for each in names]) for names in lists)
     graph, document, policy, writer, store = (
         map(text, (asked.graph, asked.document, asked.policy, asked.writer, asked.store))
         if asked is not None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
-from invariant_dask.errors import EventError, RunNotFoundError
+from invariant_dask.errors import EventError
 from invariant_dask.ledger.alive import is_held
 from invariant_dask.ledger.folding import apply
 from invariant_dask.ledger.journal import read_journal
@@ -28,21 +28,26 @@ def find_run(ledger: Ledger, name: str) -> str:
     RunNotFoundError
         If there is none, or several.
     """
-    try:
-        return History(ledger).run(name).id
-    except RunNotFoundError:
-        return find_journal(ledger, name)
+    history = History(ledger)
+    if name == LATEST:
+        latest = history.runs(limit=1)
+        return latest[0].id if latest else find_journal(ledger, name)
+    known = {run.id for run in history.runs(prefix=name)} if name else set()
+    return _one(ledger, name, known.union(ledger.journals()))
 
 
 def find_journal(ledger: Ledger, name: str) -> str:
     """Return what `find_run` does without asking the history."""
     runs = ledger.journals()
     if name == LATEST:
-        runs.sort(key=lambda run: ledger.journal(run).stat().st_mtime_ns)
-        found = runs[-1:]
-    else:
-        found = [run for run in runs if name and run.startswith(name)]
-        found = [run for run in found if run == name] or found
+        times = {run: ledger.journal(run).stat().st_mtime_ns for run in runs}
+        runs = sorted(runs, key=lambda run: (times[run], run))[-1:]
+        name = runs[0] if runs else name
+    return _one(ledger, name, runs)
+
+
+def _one(ledger: Ledger, name: str, runs: Collection[str]) -> str:
+    found = [name] if name in runs else [run for run in runs if name and run.startswith(name)]
     if len(found) == 1:
         return found[0]
     raise not_one(ledger, name, found)

@@ -490,8 +490,10 @@ def test_a_damaged_history_is_told_with_the_cure(ledger: Ledger, history: Histor
         ledger.history.write_bytes(damage)
         with pytest.raises(LedgerLayoutError, match=r"is damaged .*; remove it .*runs replay"):
             history.runs()
+        sink = HistorySink(ledger, "run-2")
         with pytest.raises(LedgerLayoutError, match="is damaged"):
-            HistorySink(ledger, "run-2").write(wide_run("run-2", 1))
+            sink.write(wide_run("run-2", 1))
+        sink.close()
         assert fold(read_journal(ledger.journal("run-1"))).state == "failed"
 
 
