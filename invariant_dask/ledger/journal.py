@@ -22,6 +22,7 @@ LINE_LIMIT = 4 << 20
 """The most bytes of a line: some hundred thousand ids of outputs or inputs."""
 
 _CHUNK = 1 << 16
+_to_text = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _DAMAGE_LIMIT = 20
 
 
@@ -133,7 +134,7 @@ def line_of(event: Event) -> bytes:
 
 def _line(event: Event) -> bytes:
     # ASCII: what is no valid Unicode goes through as well, and no reader sees other line ends.
-    return json.dumps(to_json(event), separators=(",", ":")).encode("ascii") + b"\n"
+    return _to_text(to_json(event)).encode("ascii") + b"\n"
 
 
 def read_journal(path: Path, damage: Callable[[str], object] | None = None) -> Iterator[Event]:

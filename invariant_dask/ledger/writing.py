@@ -87,7 +87,7 @@ class HistorySink:
         self._lock: RunLock | None = None
         self._writer: Writer | None = None
         self._seq: int | None = None
-        self._changed: set[str] = set()
+        self._open: set[str] = set()  # nodes that are not settled, nor written
         self._has_failed = False
 
     def write(self, events: Sequence[Event]) -> None:
@@ -101,15 +101,15 @@ class HistorySink:
         events = [event for event in events if event.run == self._run]
         if not events:
             return
+        changed: set[str] = set()
         for event in events:
             if self._folds:
                 apply(self._state, event)
             if isinstance(event, NodeEvent):
-                self._changed.add(event.node)
-                self._changed.update(self._state.followers.get(event.node, ()))
-        ended = any(isinstance(event, RunEnded) for event in events)
+                changed.add(event.node)
+                changed.update(self._state.followers.get(event.node, ()))
         try:
-            self._put(events, is_last=ended)
+            self._put(events, self._to_write(changed, events))
         except BaseException:
             self._has_failed = True
             raise
@@ -117,8 +117,8 @@ class HistorySink:
     def close(self) -> None:
         """Write what is left, and let go of the run."""
         try:
-            if self._changed and self._writer is not None and not self._has_failed:
-                self._put([], is_last=True)
+            if self._open and self._writer is not None and not self._has_failed:
+                self._put([], self._open)
         finally:
             writer, self._writer = self._writer, None
             lock, self._lock = self._lock, None
@@ -127,18 +127,25 @@ class HistorySink:
             if lock is not None:
                 lock.release()
 
-    def _put(self, events: Sequence[Event], *, is_last: bool) -> None:
+    def _to_write(self, changed: set[str], events: Sequence[Event]) -> set[str]:
+        """Return which nodes to write, and remember which are left for later."""
         nodes = self._state.nodes
-        written = {
-            name for name in self._changed if name in nodes and (is_last or nodes[name].is_settled)
-        }
+        # A look-up that found an artifact makes no node.
+        settled = {name for name in changed if name in nodes and nodes[name].is_settled}
+        self._open.update(name for name in changed - settled if name in nodes)
+        self._open -= settled
+        if any(isinstance(event, RunEnded) for event in events):
+            settled |= self._open
+            self._open.clear()
+        return settled
+
+    def _put(self, events: Sequence[Event], written: set[str]) -> None:
         if self._writer is None:
             self._ledger.create()
             self._lock = self._lock or RunLock(self._ledger.lock(self._run))
             self._writer = Writer(self._ledger.history)
-        rows = [row_of_node(nodes[name]) for name in sorted(written)]
+        rows = [row_of_node(self._state.nodes[name]) for name in sorted(written)]
         self._seq = self._writer.transact(lambda sql: self._insert(sql, events, rows))
-        self._changed -= written
 
     def _insert(
         self, sql: sqlite3.Connection, events: Sequence[Event], rows: Sequence[tuple[object, ...]]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledger.samples import (
     HOSTILE,
@@ -108,6 +108,7 @@ def test_nodes_are_found_with_all_that_was_told_of_them(ledger: Ledger, history:
     assert nodes["again"].state == "shared"
 
 
+@settings(max_examples=40)
 @given(crowded_events, st.integers(1, 9), st.booleans())
 def test_the_history_says_what_the_fold_says_however_events_are_cut(
     tmp_path_factory: pytest.TempPathFactory, events: list[Event], size: int, shared: bool
@@ -135,6 +136,7 @@ def test_the_history_says_what_the_fold_says_however_events_are_cut(
     ]
 
 
+@settings(max_examples=40)
 @given(st.lists(any_event, max_size=5))
 def test_any_texts_and_numbers_can_be_written_and_read(
     tmp_path_factory: pytest.TempPathFactory, events: list[Event]
