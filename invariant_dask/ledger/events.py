@@ -25,7 +25,7 @@ TEXT_LIMIT = 16_384
 """The most characters of a text in an event: what is longer is cut."""
 
 NUMBER_LIMIT = 2**63
-"""Numbers in an event are less, whatever their sign: databases and clocks take no greater ones."""
+"""Numbers in an event are less, whatever their sign: databases take no greater ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +140,8 @@ class NodeReused(NodeEvent):
 
     op: str = ""
     by: str = "planned"
-    """`planned` or `resolved` digest, or `scheduler`: it held the result."""
+    """`planned` or `resolved` digest; `scheduler` if that held the result; `shared` if an equal
+    node of the same run made it."""
     artifact: str = ""
     """The hash of the artifact in hex."""
     type: str = ""
@@ -331,6 +332,7 @@ def cut(text: str) -> str:
 _DEFAULTS = {
     kind: tuple((field.name, field.default) for field in fields(kind)) for kind in TYPES.values()
 }
+_WORDS = {str: "a text", int: "an integer of 64 bits", bool: "true or false"}
 _NEEDED = {
     kind: frozenset(name for name, default in form if default is MISSING)
     for kind, form in _DEFAULTS.items()
@@ -381,11 +383,10 @@ def from_json(data: object) -> Event | None:
     if missing:
         raise EventError(f"{kind.event}: {', '.join(sorted(missing))} must be given")
     if kind is RunStarted and given.get("schema", 1) > SCHEMA:
-        msg = (
-            f"the events of run {given['run']:.40} have schema {given['schema']}, and this version "
-            f"reads up to {SCHEMA}; use the invariant-dask that wrote them, or a newer one"
+        raise NewerEventsError(
+            f"run {given['run']:.40} has events of schema {given['schema']}, and this version reads "
+            f"{SCHEMA} at most; use a newer invariant-dask"
         )
-        raise NewerEventsError(msg)
     return kind(**given)
 
 
@@ -397,8 +398,7 @@ def _converted(kind: type[Event], name: str, value: object) -> Any:
     if hint == tuple[str, ...] and isinstance(value, (list, tuple)):  # noqa: SIM102
         if all(isinstance(each, str) for each in value):
             return tuple(map(cut, value))
-    wanted = {str: "a text", int: "an integer of 64 bits", bool: "true or false"}
     # The type alone: to show an integer of a million digits takes long, or fails.
     found = "a greater one" if hint is int is type(value) else f"of type {type(value).__name__}"
-    expected = wanted.get(hint, "a list of texts")
+    expected = _WORDS.get(hint, "a list of texts")
     raise EventError(f"{kind.event}: {name} must be {expected}, not {found}")

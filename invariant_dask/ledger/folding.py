@@ -182,7 +182,7 @@ def _end(node: NodeState, event: NodeEvent) -> None:
         node.attempt = max(node.attempt, event.attempt)
     old = node.outcome
     if old is not None:
-        rank, reached = _RANK[_OUTCOMES[type(event)]], _RANK[_OUTCOMES[type(old)]]
+        rank, reached = _RANK[_state_after(event)], _RANK[_state_after(old)]
         if rank < reached or (rank == reached and not _is_later(event, old)):
             return
         # Nothing of what is replaced may stay.
@@ -204,6 +204,12 @@ def _end(node: NodeState, event: NodeEvent) -> None:
     node.worker = _worker(node)
     if node.first is None:  # where only results are told of
         node.started = event.time - node.nanoseconds if isinstance(event, NodeFinished) else 0
+
+
+def _state_after(outcome: NodeEvent) -> str:
+    if isinstance(outcome, NodeReused) and outcome.by == "shared":
+        return "shared"
+    return _OUTCOMES[type(outcome)]
 
 
 def _worker(node: NodeState) -> str:
@@ -233,7 +239,7 @@ def _advance(state: RunState, node: NodeState) -> None:
 
 
 def _sum_up(state: RunState, node: NodeState) -> None:
-    counted = node.saved, node.nanoseconds
+    counted = node.saved if node.state == "reused" else 0, node.nanoseconds
     if counted != node.counted:
         state.saved_nanoseconds += counted[0] - node.counted[0]
         state.busy_nanoseconds += counted[1] - node.counted[1]
@@ -242,7 +248,7 @@ def _sum_up(state: RunState, node: NodeState) -> None:
 
 def _own_state(node: NodeState) -> str:
     if node.outcome is not None:
-        return _OUTCOMES[type(node.outcome)]
+        return _state_after(node.outcome)
     return "running" if node.attempt else "planned"
 
 

@@ -77,9 +77,12 @@ class Journal:
             while view:
                 view = view[os.write(self._fd, view) :]
         except OSError:
-            # What went in of it would run into what the next write adds.
+            # What went in of it would run into what the next write adds. Whoever drops a journal
+            # that failed need not close it.
+            fd, self._fd = self._fd, None
             with contextlib.suppress(OSError):
-                os.ftruncate(self._fd, self._size)
+                os.ftruncate(fd, self._size)
+            os.close(fd)
             raise
         self._size += len(data)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Protocol
 
 from invariant_dask.ledger.alive import RunLock
 from invariant_dask.ledger.database import Writer
@@ -23,17 +22,9 @@ from invariant_dask.ledger.rows import (
 from invariant_dask.ledger.state import RunState
 
 
-class Sink(Protocol):
-    """Takes the events of one run, in batches, from one thread. Both methods may raise."""
-
-    def write(self, events: Sequence[Event]) -> None:
-        """Take events."""
-
-    def close(self) -> None:
-        """Be told that there are no more, or that no more come here after an error."""
-
-
-def open_sinks(ledger: Ledger, run: str, state: RunState | None = None) -> tuple[Sink, Sink]:
+def open_sinks(
+    ledger: Ledger, run: str, state: RunState | None = None
+) -> tuple[Journal, HistorySink]:
     """Return the journal and the history of a new run; nothing is made before the first event.
 
     Parameters
@@ -88,7 +79,6 @@ class HistorySink:
         self._writer: Writer | None = None
         self._seq: int | None = None
         self._open: set[str] = set()  # nodes that are not settled, nor written
-        self._has_failed = False
 
     def write(self, events: Sequence[Event]) -> None:
         """Bring the history up to date.
@@ -96,7 +86,8 @@ class HistorySink:
         Raises
         ------
         LedgerError
-            If it cannot be written; nothing of these events is there then.
+            If it cannot be written. Nothing of these events is there then, and nothing is held: if
+            no more come, the run counts as interrupted.
         """
         events = [event for event in events if event.run == self._run]
         if not events:
@@ -111,13 +102,14 @@ class HistorySink:
         try:
             self._put(events, self._to_write(changed, events))
         except BaseException:
-            self._has_failed = True
+            self._open.clear()
+            self.close()  # whoever drops a sink that failed need not know that it holds a lock
             raise
 
     def close(self) -> None:
         """Write what is left, and let go of the run."""
         try:
-            if self._open and self._writer is not None and not self._has_failed:
+            if self._open and self._writer is not None:
                 self._put([], self._open)
         finally:
             writer, self._writer = self._writer, None

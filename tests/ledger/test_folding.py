@@ -100,6 +100,16 @@ def test_a_node_that_shares_work_is_as_far_as_the_one_it_shares_with() -> None:
     assert +state.tally == {"ran": 1, "shared": 1}
 
 
+def test_a_node_that_got_what_an_equal_one_made_shares_and_saves_nothing() -> None:
+    shared = NodeReused(time=5, by="shared", saved=7, **N)
+    stored = NodeReused(time=1, by="planned", saved=3, **N)
+    assert fold([shared]).counts()["shared"] == 1
+    assert fold([shared]).saved == 0
+    for events in ([shared, stored], [stored, shared]):
+        assert fold(events).nodes["n"].state == "reused"
+        assert fold(events).saved == 3 / 1e9
+
+
 def test_nodes_that_share_with_each_other_in_a_circle_do_no_harm() -> None:
     circle = [
         NodePlanned(time=1, run="r", node=name, digest="", shares=other)
