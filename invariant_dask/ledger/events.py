@@ -5,9 +5,8 @@ id and its planned digest in hex. Events of one node come in order; those of dif
 come in any, and `ledger.folding` gives the same state for all of them.
 
 As JSON an event is an object with its `event`, the name of its type, and those fields that are not
-at their default. `RunStarted` always says its `schema`. `SCHEMA` is raised when a reader of the old
-form would misread the new one, and such a reader then refuses the run; what is only added is passed
-over by older readers.
+at their default; `schema` is always there. `SCHEMA` is raised when a reader of the old form would
+misread the new one, and then refuses the run; what is only added is passed over by older readers.
 """
 
 from __future__ import annotations
@@ -319,10 +318,7 @@ TYPES: Mapping[str, type[Event]] = {
 
 
 def cut(text: str) -> str:
-    """Return a text, without its middle if it is too long for an event.
-
-    What was cut is not cut again.
-    """
+    """Return a text, without its middle if it is too long for an event; only once."""
     if len(text) <= TEXT_LIMIT:
         return text
     half = TEXT_LIMIT // 2 - 32  # leaves room for what is said in between
@@ -351,7 +347,7 @@ def to_json(event: Event) -> dict[str, Any]:
         if value != default:
             found[name] = list(value) if type(value) is tuple else value
     if type(event) is RunStarted:
-        found["schema"] = event.schema  # what is left out now may be another default later
+        found["schema"] = event.schema  # the default of a later version is another one
     return found
 
 
@@ -384,8 +380,8 @@ def from_json(data: object) -> Event | None:
         raise EventError(f"{kind.event}: {', '.join(sorted(missing))} must be given")
     if kind is RunStarted and given.get("schema", 1) > SCHEMA:
         raise NewerEventsError(
-            f"run {given['run']:.40} has events of schema {given['schema']}, and this version reads "
-            f"{SCHEMA} at most; use a newer invariant-dask"
+            f"run {given['run']:.40} has events of schema {given['schema']}, and this version "
+            f"reads {SCHEMA} at most; use a newer invariant-dask"
         )
     return kind(**given)
 
