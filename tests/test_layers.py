@@ -58,7 +58,10 @@ FILES = {
         "opening", "leases", "verifying", "transfer", "overview", "upkeep", "file_sources",
         "file_hashes", "files",
     ],
-    "ledger": ["events", "folding", "journal", "places", "runs", "recorder"],
+    "ledger": [
+        "events", "state", "folding", "journal", "places", "alive", "rows", "database", "runs",
+        "writing", "telling", "comparing", "recorder",
+    ],
     "ops": [
         "code_homes", "code_parts", "code_ast", "code_names", "code_source", "code_values",
         "code_resolve", "code_classes", "reach", "fingerprint", "identity", "signature", "hints",

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from services.processes import not_installed
+from services.small_disks import empty, fill_bytes, fill_files, mounted
 from torture import jobs
 from torture.killing import check_whole
 from torture.runs import made_by, stored_in
@@ -18,53 +15,12 @@ from torture.runs import made_by, stored_in
 from invariant_dask.core.encode import encode
 from invariant_dask.store import open_store
 
-SIZE = 48 << 20
-FILES = 6000
-
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 48 MB and six thousand files."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    options = f"size={SIZE},nr_inodes={FILES}"
-    mounting = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    try:
-        subprocess.run(mounting, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        not_installed(f"a small file system to fill, as mounting takes root ({error}),")
-    try:
+    with mounted(tmp_path / "small", size=48 << 20, files=6000) as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def fill_bytes(folder: Path, spare: int) -> None:
-    """Use all the room but so many bytes."""
-    with suppress(OSError), (folder / "filler").open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(1 << 16))
-    size = (folder / "filler").stat().st_size
-    os.truncate(folder / "filler", max(0, size - spare))
-
-
-def fill_files(folder: Path, spare: int) -> None:
-    """Make files until there can only be so many more."""
-    number = 0
-    (folder / "fillers").mkdir()
-    with suppress(OSError):
-        while True:
-            (folder / "fillers" / str(number)).touch()
-            number += 1
-    for last in range(number - spare, number):
-        (folder / "fillers" / str(last)).unlink()
-
-
-def empty(folder: Path) -> None:
-    (folder / "filler").unlink(missing_ok=True)
-    with suppress(FileNotFoundError):
-        for path in (folder / "fillers").iterdir():
-            path.unlink()
 
 
 FILLS = {
