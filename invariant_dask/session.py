@@ -25,6 +25,7 @@ from invariant_dask.errors import (
     IntegrityError,
     OpError,
     OutputsError,
+    SpecError,
     UnknownTypeError,
 )
 from invariant_dask.graph.composite import Vertex
@@ -117,10 +118,11 @@ def compile(  # noqa: A001  the verb of this package
             registry=chosen, resolve_file=hasher, nonce=os.urandom(NONCE_SIZE),
         )  # fmt: skip
     if not program.open:
-        return Compiled(program, opened)
+        return Compiled(program, opened, context=context or ())
     # The caller may change the graph before its switches are decided.
     kept = Graph(program.name, graph)
-    return Compiled(program, opened, Undecided(kept, dict(context or {}), bind, hasher))
+    undecided = Undecided(kept, dict(context or {}), bind, hasher)
+    return Compiled(program, opened, undecided, context or ())
 
 
 @dataclass(frozen=True)
@@ -153,16 +155,23 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
     take over task by task instead of copying it under random keys.
     """
 
-    __slots__ = ("_complete", "_sown", "_undecided", "program", "store")
+    __slots__ = ("_complete", "_context", "_sown", "_undecided", "program", "store")
 
     program: Program
     store: Store
 
-    def __init__(self, program: Program, store: Store, undecided: Undecided | None = None) -> None:
+    def __init__(
+        self,
+        program: Program,
+        store: Store,
+        undecided: Undecided | None = None,
+        context: Iterable[str] = (),
+    ) -> None:
         super().__init__("" if program.open else graph.value_key(program), None)
         self.program = program
         self.store = store
         self._undecided = undecided
+        self._context = tuple(context)
         self._sown: Sown | None = None
         self._complete: graph.DaskGraph | None = None
 
@@ -328,7 +337,14 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
                 return None
         return values
 
-    def compute(self, *, scheduler: Any = None, rerun: Iterable[str] = (), **options: Any) -> Any:
+    def compute(
+        self,
+        *,
+        scheduler: Any = None,
+        rerun: Iterable[str] = (),
+        ledger: str | os.PathLike[str] | bool | None = None,
+        **options: Any,
+    ) -> Any:
         """Return the value of the output, or a dict of values by id for several.
 
         Parameters
@@ -338,6 +354,8 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
             or the address of a scheduler. By default what Dask would use.
         rerun
             Ids of nodes to run whatever is stored.
+        ledger
+            As for `run`; by default, only what runs on a cluster is recorded.
         **options
             Further options of a local scheduler, such as `num_workers`.
 
@@ -352,7 +370,8 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         SchedulerError
             If the scheduler does not answer.
         """
-        values = self._execute(scheduler, rerun, options, Recording()).values
+        recording = None if ledger is False else Recording(ledger is not None, ledger)
+        values = self._execute(scheduler, rerun, options, recording).values
         return values[self.outputs[0]] if len(self.outputs) == 1 else SealedDict(values)
 
     def run(
@@ -363,6 +382,8 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         progress: Progress | None = None,
         observe: Callable[[Event], object] | None = None,
         strict: bool = False,
+        ledger: str | os.PathLike[str] | bool | None = None,
+        tags: Iterable[str] = (),
         **options: Any,
     ) -> Run:
         """Run as `compute` does, and return what happened together with the values.
@@ -377,7 +398,14 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
             Called with each event of the run, soon after it happened and in another thread. If it
             fails, that is logged once and it is called no more.
         strict
-            Whether that is an error instead, raised when the run is over.
+            Whether that is an error instead, raised when the run is over. So is a journal or
+            history that cannot be written.
+        ledger
+            The folder in which the run is recorded, or False. By default `$INVARIANT_LEDGER`, else
+            the folder `ledger` in that of the store, else `.invariant/ledger`; a store of this
+            process alone has none.
+        tags
+            What to find the run by later.
 
         Raises
         ------
@@ -386,8 +414,8 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         OptionError, OpError, StoreNotSharedError, SchedulerError
             As for `compute`.
         """
-        recording = Recording(True, progress, observe, strict)
-        return self._execute(scheduler, rerun, options, recording)
+        recording = Recording(True, ledger, progress, observe, strict)
+        return self._execute(scheduler, rerun, options, recording, _texts(tags))
 
     def visualize(  # what Dask calls a picture, of nodes with decisions instead of tasks
         self,
@@ -452,7 +480,8 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         scheduler: Any,
         rerun: Iterable[str],
         options: dict[str, Any],
-        recording: Recording,
+        recording: Recording | None,
+        tags: tuple[str, ...] = (),
     ) -> Run:
         names = checked_names(rerun)
         check_choice(scheduler, options)
@@ -464,7 +493,8 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
             program = program.renewed(os.urandom(NONCE_SIZE))
         run = Run(uuid.uuid4().hex, program, time.time_ns())
         grow = partial(self._undecided.grow, program) if self._undecided is not None else None
-        with recorded(run, self.store, recording, self._asked(names)) as teller:
+        asked = self._asked() | {"rerun": tuple(names), "tags": tags}
+        with recorded(run, self.store, recording, asked) as teller:
             stages = Stages(self.store, lambda: scheduler_for(scheduler, options), names, teller)
             stages.follow(run, grow)
         if run.plan.run:
@@ -472,7 +502,7 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         run.seconds = (time.time_ns() - run.started) / 1e9
         return run
 
-    def _asked(self, rerun: Sequence[str]) -> dict[str, Any]:
+    def _asked(self) -> dict[str, Any]:
         """Return what a run of this is asked for, as its first event tells it."""
         program = self.program
         return {
@@ -482,8 +512,14 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
             "store": self.store.url,
             "policy": self.store.terms.trust.short,
             "writer": writer(),
-            "rerun": tuple(rerun),
+            "context": self._context,
         }
+
+
+def _texts(tags: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(tags, str):
+        raise SpecError(f"tags must be a list of texts; write [{tags!r}]")
+    return tuple(tags)
 
 
 def _as_delayed(key: str, dsk: graph.DaskGraph) -> Delayed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invariant_dask.ledger.folding import RunState
@@ -39,6 +40,9 @@ class Run:
 
     state: RunState = field(default_factory=RunState)
     """What its events tell, once it is over; empty if nobody asked for any."""
+
+    journal: Path | None = None
+    """The file with its events, if they are recorded."""
 
     @property
     def plan(self) -> Plan:
