@@ -60,13 +60,13 @@ FILES = {
     ],
     "ops": [
         "code_homes", "code_parts", "code_ast", "code_names", "code_source", "code_values",
-        "code_resolve", "code_classes", "reach", "fingerprint", "identity", "signature", "hints",
+        "code_resolve", "code_classes", "reach", "fingerprint", "code_text", "identity", "signature", "hints",
         "misfits", "checks", "contracts", "entry", "types", "claims", "packages", "numeric",
         "values", "surroundings", "stdlib", "poly", "table", "registry",
     ],
     "plan": [
         "payload", "program", "plan", "coherence", "drift", "decide", "explain", "binding",
-        "fitting", "places", "stepping", "compile", "seed",
+        "fitting", "places", "written", "stepping", "compile", "seed",
     ],
     "testing": ["samples", "basics", "contract", "codecs", "counting", "trouble"],
     "runtime": [

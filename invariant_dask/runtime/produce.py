@@ -272,7 +272,7 @@ def _make(
     if not spec.private:
         about = About(
             spec.job.code.name, spec.node, spec.job.info.run, spec.job.info.writer,
-            nanoseconds, time.time_ns(), spec.job.code.fingerprint,
+            nanoseconds, time.time_ns(), spec.job.code.fingerprint, spec.written,
         )  # fmt: skip
         try:
             record = store.publish(
