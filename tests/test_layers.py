@@ -48,7 +48,7 @@ FILES = {
         "about", "naming", "layout", "record", "sizes", "keeper", "backend", "keys", "trust",
         "misses", "reading", "base", "memory", "null", "grouping", "connections", "index",
         "heartbeat", "notes",
-        "budget", "collecting", "spool", "folder", "blob_files", "disk_keeper", "disk",
+        "budget", "evictions", "collecting", "spool", "folder", "blob_files", "disk_keeper", "disk",
         "disk_opening",
         "objects_wire", "objects_files", "objects_fsspec", "objects_obstore", "objects_urls",
         "objects_loop", "objects_client", "objects_names", "objects_reading", "objects_uploads",
@@ -60,19 +60,19 @@ FILES = {
     ],
     "ops": [
         "code_homes", "code_parts", "code_ast", "code_names", "code_source", "code_values",
-        "code_resolve", "code_classes", "reach", "fingerprint", "code_text", "identity", "signature", "hints",
-        "misfits", "checks", "contracts", "entry", "types", "claims", "packages", "numeric",
+        "code_resolve", "code_classes", "reach", "fingerprint", "code_text", "identity",
+        "signature", "hints", "misfits", "checks", "contracts", "entry", "types", "claims", "packages", "numeric",
         "values", "surroundings", "stdlib", "poly", "table", "registry",
     ],
     "plan": [
-        "payload", "program", "plan", "coherence", "drift", "decide", "explain", "binding",
-        "fitting", "places", "written", "stepping", "compile", "seed",
+        "payload", "program", "words", "plan", "coherence", "drift", "decide", "binding", "fitting",
+        "places", "written", "differences", "explain", "explanation", "stepping", "compile", "seed",
     ],
     "testing": ["samples", "basics", "contract", "codecs", "counting", "trouble"],
     "runtime": [
         "choice", "collector", "failures", "flight", "sealing", "handle", "code", "arguments",
         "spec", "attempts", "produce", "task", "settling", "graph", "sharing", "known", "loop",
-        "schedulers", "planner", "run", "driver", "stages", "growth",
+        "schedulers", "codes", "explaining", "planner", "run", "driver", "stages", "growth",
     ],
 }  # fmt: skip
 

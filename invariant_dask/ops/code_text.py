@@ -8,7 +8,6 @@ was written by anybody: it is checked for its form, and bounded.
 from __future__ import annotations
 
 import ast
-import difflib
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -84,7 +83,7 @@ class CodeText:
         listed = value.get("parts")
         if not isinstance(listed, Sequence) or not 0 < len(listed) <= PARTS_LIMIT:
             return None
-        parts = []
+        parts: list[CodePart] = []
         for part in listed:
             if not isinstance(part, Mapping) or set(part) != _FORM:
                 return None
@@ -134,7 +133,8 @@ def _source(sources: Sources, part: Part, files: dict[str, SourceFile]) -> tuple
     try:
         if isinstance(subject, FunctionType):
             namespace = subject.__globals__
-            file, node = sources.locate(subject.__code__, namespace, part.label)
+            file, at = sources.locate(subject.__code__, namespace, part.label)
+            node: ast.stmt | ast.expr = at
         elif isinstance(subject, type):
             found = class_source(sources, subject)
             if found is None:
@@ -178,15 +178,16 @@ def _assignment(label: str, files: Mapping[str, SourceFile]) -> tuple[str, str]:
     return "", ""
 
 
-def _segment(file: SourceFile, node: ast.AST) -> str:
+def _segment(file: SourceFile, node: ast.stmt | ast.expr) -> str:
     """Return the lines of a definition, with its decorators."""
-    first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])  # type: ignore[attr-defined]
+    first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
     lines = file.text.decode("utf-8", "replace").splitlines(keepends=True)
-    return "".join(lines[first - 1 : node.end_lineno])  # type: ignore[attr-defined]
+    return "".join(lines[first - 1 : node.end_lineno])
 
 
 def _relative(path: str, root: str | None) -> str:
     """Return a path without what says whose machine it is on."""
+    path = os.fsencode(path).decode("utf-8", "backslashreplace")
     full = os.path.abspath(path)  # noqa: PTH100
     if root is not None and full.startswith(root.rstrip(os.sep) + os.sep):
         return os.path.relpath(full, root).replace(os.sep, "/")
@@ -229,13 +230,15 @@ def changes(old: CodeText, new: CodeText) -> list[Change]:
         for name, part in now.items()
         if name in before and before[name].digest != part.digest
     ]
-    changed += [Change(None, part, name == first) for name, part in now.items() if name not in before]
+    changed += [Change(None, now[name], name == first) for name in now if name not in before]
     changed += [Change(part, None) for name, part in before.items() if name not in now]
     return changed
 
 
 def source_diff(changed: Iterable[Change]) -> str:
     """Return the changes of which both texts are known as a unified diff."""
+    import difflib  # only needed here, and not quick to import
+
     lines: list[str] = []
     for old, new, _ in changed:
         before, after = old.source if old else "", new.source if new else ""
