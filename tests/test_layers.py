@@ -61,8 +61,8 @@ FILES = {
     "ops": [
         "code_homes", "code_parts", "code_ast", "code_names", "code_source", "code_values",
         "code_resolve", "code_classes", "reach", "fingerprint", "code_text", "identity",
-        "signature", "hints", "misfits", "checks", "contracts", "entry", "types", "claims", "packages", "numeric",
-        "values", "surroundings", "stdlib", "poly", "table", "registry",
+        "signature", "hints", "misfits", "checks", "contracts", "entry", "types", "claims",
+        "packages", "numeric", "values", "surroundings", "stdlib", "poly", "table", "registry",
     ],
     "plan": [
         "payload", "program", "words", "plan", "coherence", "drift", "decide", "binding", "fitting",

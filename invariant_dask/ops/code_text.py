@@ -113,7 +113,7 @@ def code_text(function: Callable[..., Any], *, name: str) -> CodeText:
     """
     walk = walk_of(function, name)
     left = TOTAL_LIMIT
-    parts = []
+    parts: list[CodePart] = []
     files: dict[str, SourceFile] = {}
     for label, digest, part in named_parts(walk):
         if len(parts) == PARTS_LIMIT:
@@ -209,6 +209,14 @@ class Change(NamedTuple):
     is_op: bool = False
     """Whether it is the function of the op itself."""
 
+    @property
+    def reads_the_same(self) -> bool:
+        """Whether it is code whose text is known and did not change."""
+        old, new = self.old, self.new
+        if old is None or new is None or new.kind not in {"function", "class"}:
+            return False
+        return bool(old.source) and old.source == new.source
+
     def __str__(self) -> str:
         part = self.new or self.old
         assert part is not None
@@ -232,7 +240,9 @@ def changes(old: CodeText, new: CodeText) -> list[Change]:
     ]
     changed += [Change(None, now[name], name == first) for name in now if name not in before]
     changed += [Change(part, None) for name, part in before.items() if name not in now]
-    return changed
+    # A function has the values that it reads in it: with the same text, these are what changed.
+    telling = [each for each in changed if not each.reads_the_same]
+    return telling or changed
 
 
 def source_diff(changed: Iterable[Change]) -> str:

@@ -14,9 +14,10 @@ from functools import partial
 from types import FunctionType
 from typing import Any, Literal, TypeAlias
 
+from invariant_dask.core.manifest import CODE_OP
 from invariant_dask.errors import RegistrationError
 from invariant_dask.ops.contracts import Contract, contract_of
-from invariant_dask.ops.identity import CODE_OP, OpIdentity, identify, reference_of
+from invariant_dask.ops.identity import OpIdentity, identify, reference_of
 from invariant_dask.ops.signature import Signature, signature_of
 
 OnDrift: TypeAlias = Literal["warn", "error", "ignore"]

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 OWN_DISTRIBUTION = "invariant-dask"
 """Never among what an op requires: a release of this package must not empty caches."""
 
-CODE_OP = "invariant:code"
-"""The name under which stores keep how the code of ops reads; no op may have it."""
-
 _MAIN_MODULES = frozenset({"__main__", "__mp_main__"})
 
 

@@ -14,6 +14,7 @@ from invariant_dask.core import manifest
 from invariant_dask.core.decode import decode
 from invariant_dask.core.digest import ResolvedDigest
 from invariant_dask.core.encode import describe, encode
+from invariant_dask.core.manifest import CODE_OP
 from invariant_dask.core.scalars import encode_str
 from invariant_dask.errors import (
     ArtifactLostError,
@@ -25,7 +26,7 @@ from invariant_dask.errors import (
     UnknownTypeError,
 )
 from invariant_dask.ops.code_text import CodeText, code_text
-from invariant_dask.ops.identity import CODE_OP, OpIdentity
+from invariant_dask.ops.identity import OpIdentity
 from invariant_dask.plan.program import BoundOp
 from invariant_dask.store.about import About
 from invariant_dask.store.base import Store
