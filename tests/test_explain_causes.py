@@ -11,6 +11,7 @@ import textwrap
 from pathlib import Path
 from types import ModuleType
 
+import dask
 import pytest
 from sample_ops import double, pack, source, total
 
@@ -62,7 +63,7 @@ def explain(graph: Graph, store: object, node: str = "sum", **options: object) -
     return compile(graph, store=store, **options).explain(node)
 
 
-# --- 1. a parameter ----------------------------------------------------------------------------
+# --- 1. a parameter --------------------------------------------------------------------------------
 
 
 def test_parameter_is_named_with_what_it_was_and_is(store) -> None:
@@ -99,7 +100,7 @@ def test_node_that_is_reused_names_the_record_that_is_used(store) -> None:
     assert told.nearest.digest == told.digest
 
 
-# --- 2. upstream -------------------------------------------------------------------------------
+# --- 2. upstream -----------------------------------------------------------------------------------
 
 
 def test_change_three_levels_up_is_named_first_and_the_rest_follows_in_one_line(store) -> None:
@@ -152,7 +153,7 @@ def test_many_roots_are_counted_not_listed(store) -> None:
     )
 
 
-# --- 3. code, 4. version -----------------------------------------------------------------------
+# --- 3. code, 4. version ---------------------------------------------------------------------------
 
 
 TONE = """
@@ -324,6 +325,32 @@ def test_code_of_what_ran_on_a_cluster_is_kept(ops, store, cluster, client) -> N
     assert told.causes == ("code: helper _clip in tone_ops.py",)
 
 
+def test_code_of_what_plain_dask_ran_is_kept(ops, store) -> None:
+    g, registry = ops.graph()
+    dask.compute(compile(g, store=store, registry=registry), scheduler="sync")
+    g, registry = ops.graph(("min(value", "max(value"))
+    told = explain(g, store, "bright", registry=registry)
+    assert told.causes == ("code: helper _clip in tone_ops.py",)
+
+
+def test_code_of_what_ran_before_a_failure_is_kept(ops, store) -> None:
+    def broken(value):
+        raise RuntimeError("out of paint")
+
+    def failing(*edits: tuple[str, str]) -> tuple[Graph, OpRegistry]:
+        g, registry = ops.graph(*edits)
+        registry.register("ops:broken", broken)
+        g.add("last", "ops:broken", value=ref("bright"))
+        return g, registry
+
+    g, registry = failing()
+    with pytest.raises(invariant_dask.errors.OpFailedError):
+        ran(g, store, registry=registry)
+    g, registry = failing(("min(value", "max(value"))
+    told = explain(g, store, "bright", registry=registry)
+    assert told.causes == ("code: helper _clip in tone_ops.py",)
+
+
 def test_declared_version_is_named_and_the_code_behind_it_compared(ops, store) -> None:
     g, registry = ops.graph(version="1")
     ran(g, store, registry=registry)
@@ -333,7 +360,7 @@ def test_declared_version_is_named_and_the_code_behind_it_compared(ops, store) -
     assert "+    return max(value, LIMIT)" in told.diff
 
 
-# --- 5. distributions --------------------------------------------------------------------------
+# --- 5. distributions ------------------------------------------------------------------------------
 
 
 def test_installed_distribution_is_named_with_both_versions(store, monkeypatch) -> None:
@@ -355,7 +382,7 @@ def test_installed_distribution_is_named_with_both_versions(store, monkeypatch) 
     assert told.causes == (f"distribution numpy: {known('numpy')} -> 99.1",)
 
 
-# --- 6. expressions, 8. context ------------------------------------------------------------------
+# --- 6. expressions, 8. context --------------------------------------------------------------------
 
 
 def expressed(expression: str) -> Graph:
@@ -416,7 +443,7 @@ def test_secret_is_named_and_nothing_of_it_is_shown(store) -> None:
         assert "#" not in str(each)
 
 
-# --- 7. files ------------------------------------------------------------------------------------
+# --- 7. files --------------------------------------------------------------------------------------
 
 
 def test_content_of_an_input_file_is_named(store, tmp_path) -> None:
@@ -437,7 +464,7 @@ def test_content_of_an_input_file_is_named(store, tmp_path) -> None:
     assert str(tmp_path) not in cause
 
 
-# --- 9. never seen -------------------------------------------------------------------------------
+# --- 9. never seen ---------------------------------------------------------------------------------
 
 
 def test_node_that_was_never_seen_says_so(store) -> None:
@@ -445,7 +472,7 @@ def test_node_that_was_never_seen_says_so(store) -> None:
     assert (told.causes, told.nearest) == (("never seen",), None)
 
 
-# --- 10. evicted or lost -------------------------------------------------------------------------
+# --- 10. evicted or lost ---------------------------------------------------------------------------
 
 
 def test_artifact_that_a_collection_removed_was_evicted(store) -> None:
@@ -500,7 +527,7 @@ def test_damaged_artifact_is_set_aside_and_that_is_why(store) -> None:
     assert cause.startswith("damaged: ")
 
 
-# --- 12. asked for, ephemeral, volatile --------------------------------------------------------------
+# --- 12. asked for, ephemeral, volatile ------------------------------------------------------------
 
 
 def test_forced_node_was_asked_for_and_the_rest_follows(store) -> None:
@@ -529,7 +556,7 @@ def test_volatile_node_runs_every_time(store) -> None:
     assert told.causes == ("volatile: it runs every time",)
 
 
-# --- whoever asks --------------------------------------------------------------------------------------
+# --- whoever asks ----------------------------------------------------------------------------------
 
 
 def test_unknown_node_is_an_error_that_names_it(store) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Any
 
 from invariant_dask.core import manifest
 from invariant_dask.core.decode import decode
@@ -42,10 +44,11 @@ _lock = threading.Lock()
 logger = logging.getLogger("invariant_dask.runtime")
 
 
-def fingerprint_of(bound: BoundOp) -> str:
+@lru_cache(maxsize=4096)
+def _fingerprint(identity: bytes, code: str) -> str:
     """Return the fingerprint of an op's own code; nothing if it has none, or is installed."""
-    _, kind, value, _ = manifest.render_value(bound.identity)
-    return str(value) if kind == "code" else bound.code
+    _, kind, value, _ = manifest.render_value(identity)
+    return str(value) if kind == "code" else code
 
 
 def publish_codes(store: Store, ops: Iterable[BoundOp], *, run: str, writer: str) -> None:
@@ -54,28 +57,48 @@ def publish_codes(store: Store, ops: Iterable[BoundOp], *, run: str, writer: str
     It only makes reasons more exact, so what cannot be read or written is left out.
     """
     for bound in {id(bound): bound for bound in ops}.values():
-        fingerprint = fingerprint_of(bound)
-        known = store.place, fingerprint
-        if not fingerprint or known in _told:
-            continue
-        with _lock:
-            if known in _told:
-                continue
-            _told.add(known)
-        try:
-            _publish(store, bound, fingerprint, About(CODE_OP, bound.op.name, run, writer))
-        except (CodeIdentityError, StaleCodeError, NotCacheableError) as error:
-            logger.debug("the code of op %r is not published: %s", bound.op.name, error)
-        except StoreUnavailableError as error:
-            logger.info("the code of op %r is not persisted: %s", bound.op.name, error)
+        key, about = (bound.identity, bound.code), About(CODE_OP, bound.op.name, run, writer)
+        publish_code(store, key, bound.op.function, about)
 
 
-def _publish(store: Store, bound: BoundOp, fingerprint: str, about: About) -> None:
+def publish_code(
+    store: Store, key: tuple[bytes, str], function: Callable[..., Any], about: About
+) -> None:
+    """Publish the code of one op, unless it is known to be stored, or cannot be read here.
+
+    Parameters
+    ----------
+    store
+        Where to.
+    key
+        The op's encoded identity, and the fingerprint of its code if that is not in there.
+    function
+        What runs.
+    about
+        Who publishes it, and for which op.
+    """
+    fingerprint = _fingerprint(*key)
+    known = store.domain, fingerprint
+    if not fingerprint or known in _told:
+        return
+    with _lock:
+        if known in _told:
+            return
+        _told.add(known)  # whatever comes of it: nobody waits for it twice
+    try:
+        _publish(store, fingerprint, function, about)
+    except (CodeIdentityError, StaleCodeError, NotCacheableError) as error:
+        logger.debug("the code of op %r is not published: %s", about.node, error)
+    except StoreUnavailableError as error:
+        logger.info("the code of op %r is not persisted: %s", about.node, error)
+
+
+def _publish(store: Store, fingerprint: str, function: Callable[..., Any], about: About) -> None:
     asked = _manifest(fingerprint)
     resolved = ResolvedDigest(manifest.digest(asked))
     if store.exists(resolved):
         return
-    text = code_text(bound.op.function, name=bound.op.name)
+    text = code_text(function, name=about.node)
     if text.fingerprint == fingerprint:
         encoded = encode(text.to_value())
         store.publish(encoded, asked, kind="code", about=about, resolved=resolved)
@@ -101,7 +124,7 @@ def present_code(bound: BoundOp) -> CodeText | None:
         text = code_text(bound.op.function, name=bound.op.name)
     except (CodeIdentityError, StaleCodeError):
         return None
-    return text if text.fingerprint == fingerprint_of(bound) else None
+    return text if text.fingerprint == _fingerprint(bound.identity, bound.code) else None
 
 
 def _manifest(fingerprint: str) -> bytes:

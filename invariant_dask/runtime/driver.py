@@ -132,8 +132,10 @@ class Driver:
         """Run what must run, until all outputs are there and agree with each other."""
         try:
             self.follow(scheduler)
-        finally:
-            self.publish_codes()
+        except OpError:
+            self.publish_codes()  # of what ran before
+            raise
+        self.publish_codes()
         self.run.missed = merged([*scheduler.missed, *self.store.barrier()])
         for missed in self.run.missed:
             warnings.warn(f"not all results are where they belong: {missed}", stacklevel=5)
