@@ -71,8 +71,8 @@ FILES = {
     "testing": ["samples", "basics", "contract", "codecs", "counting", "trouble"],
     "runtime": [
         "choice", "collector", "failures", "flight", "sealing", "handle", "code", "arguments",
-        "spec", "attempts", "codes", "produce", "task", "settling", "graph", "sharing", "known", "loop",
-        "schedulers", "explaining", "planner", "run", "driver", "stages", "growth",
+        "spec", "attempts", "codes", "produce", "task", "settling", "graph", "sharing", "known",
+        "loop", "schedulers", "explaining", "planner", "run", "driver", "stages", "growth",
     ],
 }  # fmt: skip
 

@@ -83,6 +83,17 @@ def differences(now: Now, kept: Manifest, then: Mapping[str, Written]) -> list[D
     return found
 
 
+def distance(now: Now, kept: Manifest) -> int:
+    """Return in how many things a step differs from a stored manifest, as far as is known."""
+    params = kept.params
+    differing = int(now.op != kept.op)
+    for name, descriptor in now.descriptors.items():
+        old = params.get(name)
+        if old is None or (descriptor is not None and descriptor != old):
+            differing += 1
+    return differing + sum(name not in now.descriptors for name in params)
+
+
 def _of_op(op: bytes, kept: Manifest) -> list[Difference]:
     new, old = manifest.render_value(op), kept.op_value
     if not (isinstance(new, list) and len(new) == len(old) == 4):

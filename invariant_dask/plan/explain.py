@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile
 from typing import NamedTuple, Protocol
 
@@ -22,7 +23,7 @@ from invariant_dask.ops.code_text import Change, CodeText, changes
 from invariant_dask.ops.surroundings import FixedSurroundings
 from invariant_dask.plan import words
 from invariant_dask.plan.decide import inline_value
-from invariant_dask.plan.differences import Difference, Now, differences
+from invariant_dask.plan.differences import Difference, Now, differences, distance
 from invariant_dask.plan.payload import (
     Derived,
     Nested,
@@ -137,7 +138,7 @@ class Explainer:
         self.own: dict[int, Cause] = {}
         self.roots: dict[int, frozenset[int]] = {}
         """The steps with causes of their own that a step has, or follows from."""
-        self._past: dict[str, list[_Kept]] = {}
+        self._past: dict[str, dict[str, list[_Kept]]] = {}
         self._changes: dict[tuple[int, str], tuple[Change, ...] | str] = {}
 
     def look_at(self, run: Iterable[int]) -> None:
@@ -215,35 +216,39 @@ class Explainer:
         if not past:
             return Cause((words.NEVER_SEEN,), is_new=True)
         now = self._now(index)
-        compared = [
-            (differences(now, each.manifest, read(each.about.written)), each) for each in past
-        ]
-        same_node = [pair for pair in compared if pair[1].about.node in self.names[index]]
+        same_node = [each for node in self.names[index] for each in past.get(node, ())]
         if same_node:
-            found, kept = min(same_node, key=lambda pair: len(pair[0]))
-            return self._told(index, now, found, kept)
-        found, kept = min(compared, key=lambda pair: len(pair[0]))
+            kept = min(same_node, key=partial(_distance, now))
+            return self._told(index, now, self._differences(now, kept), kept)
+        everybody = [each for records in past.values() for each in records]
+        kept = min(everybody, key=partial(_distance, now))
         everything_known = None not in now.descriptors.values()
-        if not found and everything_known:
+        if everything_known and not distance(now, kept.manifest):
             return Cause((), kept.past)  # the record is there, its artifact is not
-        alike = len(found) == 1 and sum(map(_is_known, now.descriptors.values())) > 1
-        if len(past) >= self.history.window:  # it may have been seen before those
-            if alike:
-                return self._told(index, now, found, kept)
-            return Cause((Reason.NOT_STORED.value,), is_new=True)
-        if not alike:
-            return Cause((words.NEVER_SEEN,), is_new=True)
+        known = sum(each is not None for each in now.descriptors.values())
+        found = self._differences(now, kept) if known > 1 and _distance(now, kept) < 2 else []
+        if len(found) != 1:
+            # Beyond the window it may have been seen.
+            is_all = len(everybody) < self.history.window
+            return Cause((words.NEVER_SEEN if is_all else Reason.NOT_STORED.value,), is_new=True)
         told = self._told(index, now, found, kept)
+        if len(everybody) >= self.history.window:
+            return told
         text = words.never_seen_but(words.printable(kept.about.node), told.texts[0])
         return told._replace(texts=(text,), is_new=True)
 
-    def _records(self, op: str) -> list[_Kept]:
+    def _differences(self, now: Now, kept: _Kept) -> list[Difference]:
+        return differences(now, kept.manifest, read(kept.about.written))
+
+    def _records(self, op: str) -> dict[str, list[_Kept]]:
+        """Return the latest records of an op by node, the newest of each first."""
         if op not in self._past:
-            self._past[op] = read_past = []
+            by_node: dict[str, list[_Kept]] = {}
             for record in self.history.recent(op):
                 with suppress(IntegrityError):  # of somebody who writes what he likes
-                    kept = manifest.parse(record.manifest)
-                    read_past.append(_Kept(record, record.about, kept))
+                    kept = _Kept(record, record.about, manifest.parse(record.manifest))
+                    by_node.setdefault(kept.about.node, []).append(kept)
+            self._past[op] = by_node
         return self._past[op]
 
     # --- in words ---
@@ -310,7 +315,8 @@ class Explainer:
             return []
         seen.add(source)
         names, step = self.names[source], self.steps[source]
-        past = [each for each in self._records(step.bound.op.name) if each.about.node in names]
+        records = self._records(step.bound.op.name)
+        past = [each for name in names for each in records.get(name, ())]
         old = next((each for each in past if each.past.descriptor == was), None)
         new = next((each for each in past if each.past.descriptor == now), None)
         if old is None or new is None or step.bound.identity != new.manifest.op:
@@ -362,8 +368,8 @@ class Explainer:
         return sorted(needed)
 
 
-def _is_known(descriptor: bytes | None) -> bool:
-    return descriptor is not None
+def _distance(now: Now, kept: _Kept) -> int:
+    return distance(now, kept.manifest)
 
 
 def _descriptor(
