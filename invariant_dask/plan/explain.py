@@ -25,12 +25,10 @@ from invariant_dask.plan import words
 from invariant_dask.plan.decide import inline_value
 from invariant_dask.plan.differences import Difference, Now, differences, distance
 from invariant_dask.plan.payload import (
-    Derived,
-    Nested,
     Payload,
-    Template,
     ValueUnknownError,
     describe,
+    inputs_of,
     no_values,
 )
 from invariant_dask.plan.plan import Decision, Plan, Reason
@@ -351,7 +349,7 @@ class Explainer:
         payloads = {name: payload for name, _, payload in step.parts}
         inputs = {}
         for name, payload in payloads.items():
-            numbers = sorted(set(_numbers(payload)))
+            numbers = sorted(set(inputs_of(payload)))
             if numbers:
                 nodes = [self.called(step.node, step.inputs[number]) for number in numbers]
                 inputs[name] = words.join(nodes)
@@ -386,17 +384,3 @@ def _descriptor(
             return describe(payload, known, value_of)
     except (ValueUnknownError, IndexError, ExpressionError, NotCacheableError):
         return None
-
-
-def _numbers(payload: Payload) -> Iterable[int]:
-    """Yield the numbers of the inputs that a parameter takes."""
-    if type(payload) is int:
-        yield payload
-    elif isinstance(payload, Nested):
-        yield from payload.inputs
-    elif isinstance(payload, Template):
-        for slot in payload.slots:
-            yield from _numbers(slot)
-    elif isinstance(payload, Derived):
-        for each in payload.payloads:
-            yield from _numbers(each)
