@@ -508,8 +508,7 @@ def test_artifact_whose_blob_is_gone_was_lost(store, tmp_path) -> None:
 # --- 11. untrusted, quarantined ------------------------------------------------------
 
 
-def test_unsigned_artifact_is_untrusted(store, tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("INVARIANT_CONFIG_HOME", str(tmp_path))
+def test_unsigned_artifact_is_untrusted(store) -> None:
     ran(one(), store)
     reader = open_store(store.url, trust="signed", trusted_keys=["x:" + "A" * 43 + "="])
     (cause,) = explain(one(), reader).causes
