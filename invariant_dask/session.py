@@ -36,10 +36,11 @@ from invariant_dask.ops.registry import ForeignRegistry, adopt_registry, default
 from invariant_dask.ops.table import OpTable
 from invariant_dask.plan.binding import FileResolver
 from invariant_dask.plan.compile import Decisions, compile_bound, compile_graph
+from invariant_dask.plan.explanation import Explanation
 from invariant_dask.plan.plan import Plan
 from invariant_dask.plan.program import BindOp, BoundOp, Program, bind_op
 from invariant_dask.plan.seed import Sown, sow
-from invariant_dask.runtime import code, collector, graph, planner
+from invariant_dask.runtime import code, collector, explaining, graph, planner
 from invariant_dask.runtime.choice import check_choice
 from invariant_dask.runtime.driver import info_of, writer
 from invariant_dask.runtime.growth import growing_graph, growing_key
@@ -287,13 +288,37 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         OutputsError
             If `rerun` names an unknown node.
         """
+        plan = self._planned(rerun)
+        return explaining.add_causes(plan, self.store)
+
+    def explain(self, node: str, *, rerun: Iterable[str] = ()) -> Explanation:
+        """Return why a node would run, be reused or be left alone; nothing runs.
+
+        What would run is compared with the nearest record of its op that the store has, whoever
+        wrote it.
+
+        Parameters
+        ----------
+        node
+            Id of a node.
+        rerun
+            Ids of nodes to run whatever is stored.
+
+        Raises
+        ------
+        OutputsError
+            If `node` or `rerun` names an unknown node.
+        """
+        return explaining.explain_in(self._planned(rerun), node, self.store)
+
+    def _planned(self, rerun: Iterable[str]) -> Plan:
+        """Return the plan, as far as what is stored decides it; without causes."""
         names = checked_names(rerun)
         program, plan = self._decided(names)
         if program.open:
-            plan = planner.make_open_plan(program, self.store, forced_steps(program, names))
-        else:
-            check_known(program, names)
-        return planner.add_causes(plan, self.store)
+            return planner.make_open_plan(program, self.store, forced_steps(program, names))
+        check_known(program, names)
+        return plan
 
     def _decided(self, rerun: Sequence[str] = ()) -> tuple[Program, Plan]:
         """Return the program as far as what is stored decides it, and a plan.

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 from collections import defaultdict
-from pathlib import Path
 
 import pytest
 import sample_ops
@@ -90,9 +89,7 @@ def test_what_is_reused_says_where_it_was_and_what_it_saved(scheduler, tmp_path)
     store = tmp_path / "s"
     first = compile(graph(), ["again"], store=store).run(scheduler=scheduler)
     events: list[Event] = []
-    run = compile(graph(), ["again"], store=store).run(
-        scheduler=scheduler, observe=events.append
-    )
+    run = compile(graph(), ["again"], store=store).run(scheduler=scheduler, observe=events.append)
     assert per_node(events) == {"again": ["node.planned", "store.hit", "node.reused"]}
     assert run.state.counts()["not looked at"] == 4
     assert run.state.hits == {(str(store), "planned"): 1}
@@ -175,9 +172,9 @@ def test_attempts_that_failed_are_told(tmp_path) -> None:
 def test_lines_that_ops_log_are_told_without_secrets(scheduler, tmp_path) -> None:
     g = Graph()
     g.add("said", sample_ops.say, text=ref("password"))
-    run = compile(
-        g, context={"password": Secret("hunter2")}, store=tmp_path / "s"
-    ).run(scheduler=scheduler)
+    run = compile(g, context={"password": Secret("hunter2")}, store=tmp_path / "s").run(
+        scheduler=scheduler
+    )
     if scheduler != "processes":
         assert [(line.level, line.text) for line in run.state.log] == [
             ("WARNING", "the text is <secret>")
@@ -302,7 +299,10 @@ def test_killed_run_leaves_a_journal_that_tells_which_nodes_were_finished(tmp_pa
     journal = None
     while journal is None:  # events are on their way for a moment
         for found in (ledger / "runs").glob("*/events.jsonl"):
-            if b'"n6"' in found.read_bytes() and b"node.started" in found.read_bytes().split(b"\n")[-2]:
+            if (
+                b'"n6"' in found.read_bytes()
+                and b"node.started" in found.read_bytes().split(b"\n")[-2]
+            ):
                 journal = found
     process.send_signal(signal.SIGKILL)
     process.communicate()

@@ -86,8 +86,13 @@ class Run:
 
     def summary(self) -> str:
         """Return one line: how much ran, was shared, was reused, was not looked at."""
+        words = {"pruned": "not looked at"}
         counts = self.counts().items()
-        return ", ".join(f"{count} {what}" for what, count in counts if count or what != "shared")
+        return ", ".join(
+            f"{count} {words.get(what, what)}"
+            for what, count in counts
+            if count or what != "shared"
+        )
 
     def visualize(
         self,
