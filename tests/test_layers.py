@@ -83,7 +83,7 @@ FILES = {
         "choice", "collector", "failures", "flight", "sealing", "handle", "code", "arguments",
         "spec", "outbox", "watching", "attempts", "codes", "produce", "task", "sharing", "settling",
         "graph", "known", "loop", "schedulers", "explaining", "planner", "run", "telling", "driver",
-        "stages", "growth", "recording",
+        "stages", "growth", "recording", "collection",
     ],
 }  # fmt: skip
 
