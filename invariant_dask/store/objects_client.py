@@ -352,6 +352,8 @@ class ObjectClient:
 
     def _give_up(self, what: str, attempts: int, seconds: float, cause: Exception) -> None:
         text = str(cause).strip().partition("\n")[0] or type(cause).__name__
+        if self._wire is not None and self._wire.hint:
+            text = f"{text}; {self._wire.hint}"
         self._trouble = (
             f"{what}: no success in {attempts} attempts and {seconds:.1f} s, the last: {text}"
         )
