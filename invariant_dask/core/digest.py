@@ -86,8 +86,8 @@ def each_leaf(length: int, work: Callable[[int], bytes]) -> list[bytes]:
         try:
             # The interpreter starts no threads while it ends; what is written then is hashed here.
             with suppress(RuntimeError):
-                for _ in range(min(os.cpu_count() or 1, len(starts)) - 1):
-                    others.append(pool.submit(work_off))
+                number = min(os.cpu_count() or 1, len(starts)) - 1
+                others.extend(pool.submit(work_off) for _ in range(number))
             work_off()
         except BaseException:
             todo.clear()

@@ -68,7 +68,7 @@ def test_plain_requests_that_the_environment_forbids_are_refused_at_once(
     amazon: pytest.MonkeyPatch,
 ) -> None:
     amazon.setenv("AWS_ALLOW_HTTP", "false")
-    with pytest.raises(StoreUnavailableError, match="no request can be made.*http://") as caught:
+    with pytest.raises(StoreUnavailableError, match=r"no request can be made.*http://") as caught:
         open_store("s3://bucket/store", key="k", secret="s", endpoint_url="http://127.0.0.1:1")
     assert "attempts" not in str(caught.value)
 
