@@ -51,7 +51,7 @@ FILES = {
         "budget", "collecting", "spool", "folder", "blob_files", "disk_keeper", "disk",
         "disk_opening",
         "objects_wire", "objects_files", "objects_fsspec", "objects_obstore", "objects_urls",
-        "objects_loop", "objects_client", "objects_names", "objects_reading", "objects_uploads",
+        "objects_loop", "objects_outage", "objects_client", "objects_names", "objects_reading", "objects_uploads",
         "objects_blobs", "objects_keeper", "objects", "objects_opening", "wrapping", "late",
         "breaker", "behind",
         "tiers", "found_far", "chain_ref", "chain_trust", "chain_tiers", "chain", "chain_opening",

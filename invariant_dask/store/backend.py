@@ -111,9 +111,23 @@ class Backend(ABC):
         return False
 
     @property
+    def is_left_out(self) -> bool:
+        """Whether the place that is looked after fails just now, which was said."""
+        return False
+
+    @property
     def local_folder(self) -> Path | None:
         """A folder of this host that belongs to the store and can be written, if it has one."""
         return None
+
+    def make_sure(self) -> None:  # noqa: B027
+        """Make sure that the place can be used, where that was put off until it is.
+
+        Raises
+        ------
+        StoreLayoutError
+            If it is something else than a store.
+        """
 
     @abstractmethod
     def _token(self) -> str:

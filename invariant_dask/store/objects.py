@@ -182,8 +182,21 @@ class ObjectStore(Store):
             raise StoreLayoutError(msg)
         self._claimed = False
 
+    def check_later(self) -> None:
+        """Make sure of it before the first request, instead of now."""
+        self._client.check_first(self.check_layout)
+
+    def make_sure(self) -> None:
+        self._client.make_sure()
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether requests leave this machine, so that even a few of them take time."""
+        return self._location.client != "files" and self._location.scheme != "memory"
+
     def _claim_place(self) -> None:
         """Say what this is, before anything else is written."""
+        self.make_sure()
         if self._claimed:
             return
         data = describe_layout(names.LAYOUT, by=secrets.token_hex(8)).encode()

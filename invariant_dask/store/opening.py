@@ -116,6 +116,25 @@ def open_store(
     >>> open_store(["memory:", "null:"])
     ChainStore('["memory:", "null:"]')
     """
+    return _open(
+        where, False, trust=trust, trusted_keys=trusted_keys, namespace=namespace,
+        max_artifact_size=max_artifact_size, compression=compression, **options,
+    )  # fmt: skip
+
+
+def _open(
+    where: Where | None,
+    check_later: bool,
+    /,
+    *,
+    trust: Policy = None,
+    trusted_keys: str | Sequence[str | PublicKey] = (),
+    namespace: str = "",
+    max_artifact_size: int | str | None = None,
+    compression: str | None = None,
+    **options: Any,
+) -> Store:
+    """Open a store; a tier may be far away, and is asked for nothing before it is used."""
     if where is None:
         where = os.environ.get(VARIABLE) or DEFAULT_PATH
     if isinstance(where, str) and where.lstrip().startswith("["):
@@ -157,7 +176,7 @@ def open_store(
         raise SpecError(msg)
     if compression is not None:
         options["compression"] = compression
-    return _from_text(text, namespace, terms, options)
+    return _from_text(text, check_later, namespace, terms, options)
 
 
 def _terms(
@@ -186,14 +205,27 @@ def _listed(text: str) -> list[Any]:
 
 def _chain(items: Sequence[Any], options: Mapping[str, Any]) -> ChainStore:
     tiers = [_tier(item, options) for item in items]
-    if tiers and all(isinstance(tier.store, LateStore) for tier in tiers):
-        tiers[0].store.generation()  # raises what is wrong with it
+    _make_sure_of_one([tier.store for tier in tiers])
     # Whoever compiles often gets the same chain: it knows which tiers fail, and what they miss.
     key = tuple((_key_of(tier.store), tier.write, tier.private, tier.name) for tier in tiers)
     chain = _chains.get(key)
     if chain is None:
         chain = _chains[key] = ChainStore(*tiers)
     return chain
+
+
+def _make_sure_of_one(stores: Sequence[Store]) -> None:
+    """Raise what is wrong with the nearest tier, if no tier can be used now."""
+    trouble: StoreUnavailableError | None = None
+    for store in stores:
+        try:
+            store.make_sure()
+        except StoreUnavailableError as error:
+            trouble = trouble or error
+        else:
+            return
+    if trouble is not None:
+        raise trouble
 
 
 def _key_of(store: Store) -> Any:
@@ -222,7 +254,7 @@ def _tier(item: Any, options: Mapping[str, Any]) -> Tier:
 
 def _open_tier(url: One, options: Mapping[str, Any]) -> Store:
     try:
-        return open_store(url, **options)
+        return _open(url, True, **options)
     except StoreUnavailableError as error:
         # The other tiers do without it until it is there.
         logger.warning("tier %s cannot be used yet: %s", url, error)
@@ -243,27 +275,34 @@ def _disk(
     return store
 
 
-def _objects(url: str, namespace: str, terms: Terms, options: dict[str, Any]) -> Store:
+def _objects(
+    url: str, check_later: bool, namespace: str, terms: Terms, options: dict[str, Any]
+) -> Store:
     from invariant_dask.store.objects import ObjectStore
 
     if namespace:
         url = f"{url.rstrip('/')}/namespaces/{namespace}"
     store = ObjectStore(url, terms=terms, **options)
     shared = _shared.get(store.key)
-    if shared is not None:
-        return shared  # type: ignore[no-any-return]
-    store.check_layout()
+    if isinstance(shared, ObjectStore):
+        store = shared
+    else:
+        store.check_later()
+    if not (check_later and store.is_remote):
+        store.make_sure()
     _shared[store.key] = store
     return store
 
 
-def _from_text(where: str, namespace: str, terms: Terms, options: dict[str, Any]) -> Store:
+def _from_text(
+    where: str, check_later: bool, namespace: str, terms: Terms, options: dict[str, Any]
+) -> Store:
     match = _SCHEME.fullmatch(where)
     if match is None:
         return _disk(where, namespace, terms, options.get("compression"))
     scheme, rest = match[1].lower(), match[2]
     if scheme in _OBJECTS and rest.startswith("//"):
-        return _objects(where, namespace, terms, options)
+        return _objects(where, check_later, namespace, terms, options)
     if scheme == "disk" and rest:
         _refuse_options(where, options.keys() - {"compression"})
         return _disk(rest, namespace, terms, options.get("compression"))
