@@ -51,7 +51,8 @@ FILES = {
         "budget", "collecting", "spool", "folder", "blob_files", "disk_keeper", "disk",
         "disk_opening",
         "objects_wire", "objects_files", "objects_fsspec", "objects_obstore", "objects_urls",
-        "objects_loop", "objects_outage", "objects_client", "objects_names", "objects_reading", "objects_uploads",
+        "objects_loop", "objects_outage", "objects_client", "objects_names", "objects_reading",
+        "objects_uploads",
         "objects_blobs", "objects_keeper", "objects", "objects_opening", "wrapping", "late",
         "breaker", "behind",
         "tiers", "found_far", "chain_ref", "chain_trust", "chain_tiers", "chain", "chain_opening",
@@ -66,8 +67,8 @@ FILES = {
         "values", "surroundings", "stdlib", "poly", "table", "registry",
     ],
     "plan": [
-        "payload", "program", "plan", "coherence", "drift", "decide", "explain", "binding",
-        "fitting", "places", "stepping", "compile", "seed",
+        "payload", "program", "cost", "plan", "coherence", "drift", "decide", "explain", "estimate",
+        "binding", "fitting", "places", "stepping", "compile", "seed",
     ],
     "testing": ["samples", "basics", "contract", "codecs", "counting", "trouble"],
     "runtime": [

@@ -89,6 +89,9 @@ class Backend(ABC):
     leases = False
     """Whether runs take turns with those of other clusters at making the same artifact."""
 
+    has_generation = False
+    """Whether `generation` tells anything."""
+
     def __init__(self) -> None:
         self._counts = _no_counts()
         self._counts_lock = threading.Lock()
@@ -113,6 +116,13 @@ class Backend(ABC):
     @property
     def is_left_out(self) -> bool:
         """Whether the place that is looked after fails just now, which was said."""
+        return False
+
+    @property
+    def may_damage_on_the_way(self) -> bool:
+        """Whether bytes that are not what they should be may be so only here: they are read again
+        before they count as damaged.
+        """
         return False
 
     @property

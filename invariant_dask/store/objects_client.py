@@ -24,7 +24,13 @@ from weakref import WeakSet
 
 from invariant_dask.errors import StoreUnavailableError
 from invariant_dask.store import objects_loop
-from invariant_dask.store.objects_outage import PATIENCE, PROBE, Outage, deafness
+from invariant_dask.store.objects_outage import (
+    PATIENCE,
+    PROBE,
+    FirstCheck,
+    Outage,
+    deafness,
+)
 from invariant_dask.store.objects_wire import (
     PART,
     PARTS_AT_ONCE,
@@ -45,6 +51,7 @@ AT_ONCE = 64
 """How many requests are on their way at a time."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+_CLOCK_FOR, _SLIP = 3600.0, 10.0
 _SLOWEST = 1 << 20  # bytes a second
 
 
@@ -79,7 +86,7 @@ class ObjectClient:
         self._name = name
         self._budget = budget
         self._at_once = at_once
-        self._check: Callable[[], None] | None = None
+        self.first = FirstCheck()
         self.after_fork()
         _living.add(self)
 
@@ -89,30 +96,8 @@ class ObjectClient:
         self._wire: Wire | None = None
         self._slots: asyncio.Semaphore | None = None
         self._outage = Outage(self._name, self._budget)
-        self._ahead: float | None = None
-        self._check_lock = threading.RLock()
-        self._is_checking = False
-
-    def check_first(self, check: Callable[[], None]) -> None:
-        """Have a check made before the first request, and again while it raises.
-
-        What it asks itself comes before that.
-        """
-        self._check = check
-
-    def make_sure(self) -> None:
-        """Make the check now, if it is still to be made."""
-        if self._check is None:
-            return
-        with self._check_lock:
-            if self._check is None or self._is_checking:
-                return
-            self._is_checking = True
-            try:
-                self._check()
-                self._check = None
-            finally:
-                self._is_checking = False
+        self._clock: tuple[float, float, float] | None = None
+        self.first.after_fork()
 
     def close(self) -> None:
         """Let go of connections; the next request makes new ones."""
@@ -256,7 +241,7 @@ class ObjectClient:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for a coroutine that runs in the loop."""
         try:
-            self.make_sure()
+            self.first.make()
         except BaseException:
             work.close()
             raise
@@ -281,16 +266,20 @@ class ObjectClient:
 
     async def clock(self) -> float:
         """Return the time by the server's clock."""
-        if self._ahead is None:
+        known = self._clock
+        # Ours may be put right meanwhile, or may not have gone on while the machine slept.
+        passed = 0.0 if known is None else time.monotonic() - known[1]
+        slipped = known is not None and abs(time.time() - known[2] - passed) > _SLIP
+        if known is None or slipped or passed > _CLOCK_FOR:
             name = f"tokens/clock-{secrets.token_hex(8)}"
-            before = time.time()
+            asked, here = time.monotonic(), time.time()
             await self.put_one(name, b"clock")
             found = await self.attempt(name, lambda wire: wire.head(name))
             await self.delete_one(name)
             if found is None:
                 raise StoreUnavailableError(f"{self._name}: what was just written is not there")
-            self._ahead = found.modified - before
-        return time.time() + self._ahead
+            self._clock = known = found.modified, asked, here
+        return known[0] + time.monotonic() - known[1]
 
     async def delete_one(self, name: str) -> None:
         """Remove an object, if it is there."""

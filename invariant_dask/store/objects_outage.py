@@ -1,4 +1,4 @@
-"""A server that is down: who asks it, how long it is left alone, what is said of it meanwhile.
+"""A server that may be down: who asks it, how long it is left alone, what is said of it meanwhile.
 
 All but one request fail at once; that one makes a single short attempt to find out whether the
 server is back.
@@ -6,7 +6,9 @@ server is back.
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable
 
 from invariant_dask.errors import StoreUnavailableError
 
@@ -84,6 +86,37 @@ class Outage:
             self._pause = min(max(2 * self._pause, self._budget / 3), 8 * self._budget)
         self._until = time.monotonic() + self._pause
         return StoreUnavailableError(f"store {self._name} cannot be used: {self._trouble}")
+
+
+class FirstCheck:
+    """What has to be asked before the first request to a place, once an answer comes."""
+
+    def __init__(self) -> None:
+        self._check: Callable[[], None] | None = None
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        """Forget that a thread of the parent process may be at it."""
+        self._lock = threading.RLock()
+        self._is_at_it = False
+
+    def put_off(self, check: Callable[[], None]) -> None:
+        """Have this asked before the first request, and again while it raises."""
+        self._check = check
+
+    def make(self) -> None:
+        """Ask now, if it is still to be asked; what the check asks itself comes before it."""
+        if self._check is None:
+            return
+        with self._lock:
+            if self._check is None or self._is_at_it:
+                return
+            self._is_at_it = True
+            try:
+                self._check()
+                self._check = None
+            finally:
+                self._is_at_it = False
 
 
 def deafness(error: BaseException) -> str:

@@ -229,7 +229,7 @@ def _make_sure_of_one(stores: Sequence[Store]) -> None:
 
 
 def _key_of(store: Store) -> Any:
-    return (store.url, store.terms) if isinstance(store, LateStore) else store
+    return store.key if isinstance(store, LateStore) else store
 
 
 def _tier(item: Any, options: Mapping[str, Any]) -> Tier:
@@ -259,7 +259,10 @@ def _open_tier(url: One, options: Mapping[str, Any]) -> Store:
         # The other tiers do without it until it is there.
         logger.warning("tier %s cannot be used yet: %s", url, error)
         about = {name: given for name, given in options.items() if name in _OPTIONS - {"namespace"}}
-        return LateStore(str(url), _terms(**about), partial(open_store, url, **options))
+        how = repr(sorted(options.items()))
+        namespace = options.get("namespace")
+        place = f"{str(url).rstrip('/')}/namespaces/{namespace}" if namespace else str(url)
+        return LateStore(place, _terms(**about), partial(open_store, url, **options), how=how)
 
 
 def _disk(
@@ -288,7 +291,7 @@ def _objects(
         store = shared
     else:
         store.check_later()
-    if not (check_later and store.is_remote):
+    if not check_later:
         store.make_sure()
     _shared[store.key] = store
     return store
@@ -302,7 +305,8 @@ def _from_text(
         return _disk(where, namespace, terms, options.get("compression"))
     scheme, rest = match[1].lower(), match[2]
     if scheme in _OBJECTS and rest.startswith("//"):
-        return _objects(where, check_later, namespace, terms, options)
+        far = scheme not in {"file", "memory"}
+        return _objects(where, check_later and far, namespace, terms, options)
     if scheme == "disk" and rest:
         _refuse_options(where, options.keys() - {"compression"})
         return _disk(rest, namespace, terms, options.get("compression"))

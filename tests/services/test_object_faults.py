@@ -90,7 +90,7 @@ def test_bucket_that_is_not_there_is_said_at_once(s3: Place) -> None:
 
 
 @CLIENTS
-def test_server_where_nobody_listens_is_not_waited_for(client: str, amazon: object) -> None:  # noqa: ARG001
+def test_server_where_nobody_listens_is_not_waited_for(client: str, amazon: object) -> None:
     endpoint = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(StoreUnavailableError, match="connect") as caught:
         open_store("s3://bucket/x", endpoint_url=endpoint, key="k", secret="s", client=client)
@@ -146,7 +146,7 @@ def test_tier_that_is_down_is_tried_for_its_time_once(
     assert faulty_s3.open().exists(record.resolved)
 
 
-def test_chain_of_which_no_tier_is_there_says_so_when_it_is_opened(amazon: object) -> None:  # noqa: ARG001
+def test_chain_of_which_no_tier_is_there_says_so_when_it_is_opened(amazon: object) -> None:
     endpoint = f"http://127.0.0.1:{free_port()}"
     tier = {"endpoint_url": endpoint, "key": "k", "secret": "s", "timeout": 1}
     with pytest.raises(StoreUnavailableError, match="s3://one"):
