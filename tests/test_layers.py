@@ -56,8 +56,8 @@ FILES = {
         "objects_blobs", "objects_keeper", "objects", "objects_opening", "wrapping", "late",
         "breaker", "behind",
         "tiers", "found_far", "chain_ref", "chain_trust", "chain_tiers", "chain", "chain_opening",
-        "opening", "leases", "verifying", "transfer", "overview", "upkeep", "file_sources",
-        "file_hashes", "files",
+        "opening", "finding", "leases", "verifying", "transfer", "overview", "upkeep",
+        "file_sources", "file_hashes", "files",
     ],
     "ledger": ["events", "folding", "journal", "places", "runs", "recorder"],
     "ops": [

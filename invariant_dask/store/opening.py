@@ -138,7 +138,7 @@ def _open(
     if where is None:
         where = os.environ.get(VARIABLE) or DEFAULT_PATH
     if isinstance(where, str) and where.lstrip().startswith("["):
-        where = _listed(where)
+        where = listed(where)
     if options and not (isinstance(where, str) and "://" in where):
         msg = f"{', '.join(options)}: only stores that are named by a URL take options"
         raise SpecError(msg)
@@ -190,17 +190,18 @@ def _terms(
     return Terms(parse_trust(trust, trusted_keys), limit)
 
 
-def _listed(text: str) -> list[Any]:
+def listed(text: str) -> list[Any]:
+    """Return the list of tiers that JSON text is."""
     try:
-        listed = json.loads(text)
+        tiers = json.loads(text)
     except ValueError as error:
         msg = (
             f'not a JSON list of stores: {text!r} ({error}); write ["./.invariant", "/shared"], '
             "or ./ before the name of a folder that begins with ["
         )
         raise SpecError(msg) from error
-    assert isinstance(listed, list)
-    return listed
+    assert isinstance(tiers, list)
+    return tiers
 
 
 def _chain(items: Sequence[Any], options: Mapping[str, Any]) -> ChainStore:
@@ -238,6 +239,12 @@ def _tier(item: Any, options: Mapping[str, Any]) -> Tier:
             msg = f"{', '.join(options)}: options open places; give those of {item!r} where it is"
             raise SpecError(f"{msg} opened")
         return item if isinstance(item, Tier) else Tier(item)
+    url, how, own = described(item)
+    return Tier(_open_tier(url, {**options, **own}), **how)
+
+
+def described(item: Any) -> tuple[One, dict[str, Any], dict[str, Any]]:
+    """Return what names the store of a tier, what is said of the tier, and of the store."""
     own: dict[str, Any] = {"url": item}
     if isinstance(item, Mapping):
         own = dict(item)
@@ -249,7 +256,7 @@ def _tier(item: Any, options: Mapping[str, Any]) -> Tier:
     if isinstance(url, (list, tuple, Mapping)) or url is None:
         raise SpecError(f"not a tier of a chain: {item!r}; there are {_KNOWN}, but lists")
     how = {name: own.pop(name) for name in _TIER_OPTIONS & own.keys()}
-    return Tier(_open_tier(url, {**options, **own}), **how)
+    return url, how, own
 
 
 def _open_tier(url: One, options: Mapping[str, Any]) -> Store:

@@ -28,6 +28,7 @@ from invariant_dask.errors import (
 )
 from invariant_dask.store import Store, open_store
 from invariant_dask.store import objects_names as names
+from invariant_dask.store.finding import find_stores
 from invariant_dask.store.objects_wire import PART
 from invariant_dask.testing import sample_manifest, sample_planned
 
@@ -126,6 +127,18 @@ def test_who_has_no_credentials_is_told_at_once(
     with pytest.raises(StoreUnavailableError, match="no AWS credentials were found") as caught:
         open_store("s3://bucket/store", client=client, timeout=3)
     assert "XML" not in str(caught.value)
+
+
+def test_looking_for_a_store_in_a_bucket_makes_none(s3: Place, amazon: pytest.MonkeyPatch) -> None:
+    amazon.setenv("AWS_ENDPOINT_URL", s3.options["endpoint_url"])
+    amazon.setenv("AWS_ACCESS_KEY_ID", s3.options["key"])
+    amazon.setenv("AWS_SECRET_ACCESS_KEY", s3.options["secret"])
+    with pytest.raises(SpecError, match="no store at"):
+        find_stores(s3.url)
+    assert s3.open()._client.any_name("") == ""
+    s3.open().put(sample_manifest(), 1)
+    (found,) = find_stores(s3.url)
+    assert found.store.recent("sample:op")
 
 
 def test_url_names_one_store_for_as_long_as_it_lives(folder: str) -> None:
