@@ -168,7 +168,8 @@ def gc(
             raise click.UsageError("--set changes the store, --dry-run does not: choose one")
         opened = only(where, "--set")
         budget = upkeep.Budget.of(max_size, max_age, keep_last)
-        upkeep.write_budget(upkeep.keeper_of(opened), budget)
+        if budget.is_empty:
+            upkeep.write_budget(upkeep.keeper_of(opened), budget)
 
     def collect(opened: Store) -> tuple[str, Any]:
         with progress() as report:
@@ -179,6 +180,8 @@ def gc(
         return store_view.collected(told), store_view.collected_json(told)
 
     tell_each(where, plain, collect, changes=True)
+    if keep and not budget.is_empty:  # afterwards: a full disk has room for it now
+        upkeep.write_budget(upkeep.keeper_of(opened), budget)
 
 
 @_command("pin", _digests, click.option("--reason", default="", help="Why, for people."))
