@@ -106,8 +106,6 @@ class FirstCheck:
 
     def make(self) -> None:
         """Ask now, if it is still to be asked; what the check asks itself comes before it."""
-        if self._check is None:
-            return
         with self._lock:
             if self._check is None or self._is_at_it:
                 return
