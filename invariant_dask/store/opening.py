@@ -80,7 +80,8 @@ def open_store(
         "write": "behind", "trust": "signed"}`. Those of `trust`, `trusted_keys`, `namespace` and
         `max_artifact_size` that stand beside the list hold for all items that have not their own.
         Text that begins with `[` is such a list in JSON, in the variable too; a folder whose name
-        begins so is written `./[name`. A tier that cannot be used yet is opened later.
+        begins so is written `./[name`. A tier that cannot be used yet is opened later, and one
+        in a bucket is asked for nothing before it is needed.
     trust
         Whose results are taken: `"any"`; `"signed"`, by a key that this user trusts; or a list of
         the only keys to believe. By default what `INVARIANT_TRUST` says, else `"any"`.
