@@ -134,13 +134,13 @@ def run(
     --output-format asks for the outputs alone. One output is written as it is, several as a
     mapping by id, in the form that documents have for values.
     """
-    from invariant_dask.cli.show import live_progress, show_run
+    from invariant_dask.cli.show import live_progress, show_run, warnings_in_lines
 
     target = Target(_path(file), output_format, pretty)
     target.check(max(1, len(asked.picks)))
     compiled = _compile(read_input(asked), store)
     target.check(len(compiled.outputs))
-    with live_progress() as progress:
+    with warnings_in_lines(), live_progress() as progress:
         result = compiled.run(scheduler=scheduler, rerun=rerun, progress=progress)
     alone = file is not None or target.is_asked_for or not asked.is_python
     show_run(result, alone=alone)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -111,6 +112,18 @@ def show_run(run: Any, *, alone: bool = False) -> None:
         return
     for name, value in run.values.items():
         say(f"{style(name, bold=True)} = {_brief(value)}")
+
+
+@contextmanager
+def warnings_in_lines() -> Iterator[None]:
+    """Print warnings as lines of their own, without the line of code that they are about."""
+
+    def show(message: Warning | str, *_about: Any, **_more: Any) -> None:
+        echo(f"{style('invariant-dask: warning:', fg='yellow')} {message}", err=True)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 @contextmanager

@@ -117,6 +117,11 @@ class Backend(ABC):
         return False
 
     @property
+    def is_left_out(self) -> bool:
+        """Whether the place that is looked after fails just now, which was said."""
+        return False
+
+    @property
     def may_damage_on_the_way(self) -> bool:
         """Whether bytes that are not what they should be may be so only here: they are read again
         before they count as damaged.
@@ -127,6 +132,15 @@ class Backend(ABC):
     def local_folder(self) -> Path | None:
         """A folder of this host that belongs to the store and can be written, if it has one."""
         return None
+
+    def make_sure(self) -> None:  # noqa: B027
+        """Make sure that the place can be used, where that was put off until it is.
+
+        Raises
+        ------
+        StoreLayoutError
+            If it is something else than a store.
+        """
 
     @abstractmethod
     def _token(self) -> str:

@@ -79,6 +79,9 @@ class Keeper(ABC):
     is_read_only = False
     """Whether nothing can be written here: then nobody says what he relies on, or collects."""
 
+    is_full = False
+    """Whether that is because there is no room: then removing something helps."""
+
     @abstractmethod
     def now(self) -> int:
         """Return the time by the clock of the place."""
@@ -110,6 +113,15 @@ class Keeper(ABC):
     @abstractmethod
     def remove_blobs(self, seen: Sequence[SeenBlob]) -> list[SeenBlob]:
         """Remove blobs and return those that were removed."""
+
+    def make_way(self, blobs: Sequence[BlobId]) -> None:  # noqa: B027
+        """Remove files of blobs until there is room enough to note what else is removed.
+
+        Parameters
+        ----------
+        blobs
+            What is to go anyway; the first ones go first.
+        """
 
     @abstractmethod
     def tidy(self, alive: Collection[bytes], before: int) -> None:

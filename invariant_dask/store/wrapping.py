@@ -123,6 +123,9 @@ class Wrapper(Store):
     def keeper(self) -> Keeper | None:
         return self.inner.keeper()
 
+    def make_sure(self) -> None:
+        self.inner.make_sure()
+
     def close(self) -> None:
         self.inner.close()
 

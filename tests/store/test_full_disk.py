@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,10 @@ from torture.killing import check_whole
 from torture.runs import made_by, stored_in
 
 from invariant_dask.core.encode import encode
-from invariant_dask.store import open_store
+from invariant_dask.errors import StoreUnavailableError
+from invariant_dask.store import DiskStore, Store, open_store, upkeep
+from invariant_dask.store.sizes import HOUR
+from invariant_dask.testing import sample_manifest
 
 
 @pytest.fixture
@@ -65,3 +69,62 @@ def test_full_disk_keeps_no_run_from_its_results_and_leaves_nothing_half(
     assert jobs.run(open_store(url), str(log)).keys() == results.keys()
     assert made_by(log) == []
     assert check_whole(open_store(url)) > len(kept)
+
+
+@pytest.mark.parametrize("kind", ["disk", "files"])
+def test_store_on_a_disk_without_room_is_read_and_room_is_made_in_it(
+    kind: str, small_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = small_disk / "store"
+    url = str(path) if kind == "disk" else path.as_uri()
+
+    def opened() -> Store:
+        gc.collect()  # so that nobody holds a store that was opened when there was room
+        return open_store(url)
+
+    store = opened()
+    digests = [
+        store.put(sample_manifest(n=n), [n, bytes([n]) * 300_000]).resolved for n in range(4)
+    ]
+    upkeep.pin(store, digests[0])
+    store.close()
+    del store
+    fill_bytes(small_disk, 0)
+
+    store = opened()
+    assert [store.get(digest)[0] for digest in digests] == [0, 1, 2, 3]
+    assert upkeep.overview(store).records == 4
+    assert upkeep.verify(store).is_sound
+    with pytest.raises(StoreUnavailableError, match="No space left"):
+        store.put(sample_manifest(n=9), [9, b"y" * 300_000])
+    if kind == "disk":
+        assert "No space left" in caplog.text
+    assert upkeep.collect(store, keep_last=0, grace=0, dry_run=True).count("record") == 3
+    assert store.get(digests[3])[0] == 3
+
+    keeper = store.keeper()
+    assert keeper is not None
+    later = keeper.now() + 24 * HOUR
+    keeper.clock = lambda: later
+    report = upkeep.collect(store, keep_last=0, grace=0)
+    assert report.count("record") == 3
+    assert report.count("blob") == 3
+    store.close()
+    del store, keeper
+    store = opened()
+    assert store.put(sample_manifest(n=9), [9, b"y" * 300_000])
+    assert [store.exists(digest) for digest in digests] == [True, False, False, False]
+    assert upkeep.verify(store).is_sound
+
+
+def test_disk_without_room_in_which_nothing_may_go_says_so(small_disk: Path) -> None:
+    store = DiskStore(small_disk / "store")
+    digest = store.put(sample_manifest(), [b"x" * 300_000]).resolved
+    upkeep.pin(store, digest)
+    store.close()
+    fill_bytes(small_disk, 0)
+    full = DiskStore(small_disk / "store")
+    with pytest.raises(StoreUnavailableError, match="No space left"):
+        upkeep.write_budget(upkeep.keeper_of(full), upkeep.Budget(1))
+    assert upkeep.collect(full, keep_last=0, grace=0).removals == []
+    assert full.get(digest) == [b"x" * 300_000]
