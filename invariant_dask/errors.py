@@ -238,6 +238,10 @@ class OutputsError(SpecError, ValueError):
     """The requested outputs are empty, repeated, unknown or not a sequence of node ids."""
 
 
+class PictureError(SpecError, ValueError):
+    """A picture was asked for in a form that there is not."""
+
+
 class CodeIdentityError(SpecError, TypeError):
     """The code that an op reaches cannot be expressed in its identity.
 
@@ -459,6 +463,10 @@ class MissingExtraError(InvariantError, ImportError):
             f"{' and '.join(missing)} not found; run: pip install 'invariant-dask[{extra}]'",
             extra=extra, missing=missing,
         )  # fmt: skip
+
+
+class GraphvizError(InvariantError, OSError):
+    """Graphviz, which draws PNG and SVG files, is not there, or did not do it."""
 
 
 class InternalError(InvariantError, AssertionError):

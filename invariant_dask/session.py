@@ -13,14 +13,14 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dask.delayed import Delayed
 
 from invariant_dask.core.digest import parse_hex
 from invariant_dask.core.manifest import NONCE_SIZE
 from invariant_dask.core.sealed import SealedDict
-from invariant_dask.errors import ArtifactLostError, OutputsError
+from invariant_dask.errors import ArtifactLostError, OpError, OutputsError
 from invariant_dask.graph.composite import Vertex
 from invariant_dask.graph.markers import Ref
 from invariant_dask.graph.model import Graph
@@ -47,6 +47,10 @@ from invariant_dask.store.base import Store
 from invariant_dask.store.collecting import try_to_keep_budget
 from invariant_dask.store.file_hashes import FileHasher
 from invariant_dask.store.opening import Where, open_store
+
+if TYPE_CHECKING:
+    from invariant_dask.view.drawing import Drawing
+    from invariant_dask.view.grouping import Detail
 
 __all__ = ["Compiled", "Progress", "Run", "compile"]
 
@@ -369,6 +373,52 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         """
         recording = Recording(True, progress, observe, strict)
         return self._execute(scheduler, rerun, options, recording)
+
+    def visualize(  # what Dask calls a picture, of nodes with decisions instead of tasks
+        self,
+        filename: str | os.PathLike[str] | None = None,
+        format: str | None = None,  # noqa: A002
+        *,
+        detail: Detail = "auto",
+        rerun: Iterable[str] = (),
+        error: OpError | None = None,
+    ) -> Drawing:
+        """Draw the graph with what would run, what is reused and what is not looked at.
+
+        Parameters
+        ----------
+        filename
+            A file to write; its suffix says the format.
+        format
+            `html`, a page to move around in; `svg` or `png`, which Graphviz draws; or `dot`. Only
+            needed where the suffix of the file does not say it.
+        detail
+            `nodes` draws every node, `ops` groups of them by op, and `auto` groups if there are
+            more than 500.
+        rerun
+            As for `plan`.
+        error
+            What a run ended with: its node is drawn as failed, and what needs it as skipped.
+
+        Returns
+        -------
+        Drawing
+            A notebook shows it; it has `.save(file)`, `.svg()`, `.html()` and `.dot()`.
+
+        Raises
+        ------
+        PictureError
+            If there is no such format or level of detail.
+        GraphvizError
+            If Graphviz is needed, and not there or not able to.
+        """
+        from invariant_dask.view.drawing import check_asked, draw
+        from invariant_dask.view.marking import course_after, picture_of
+
+        check_asked(filename, format, detail)
+        plan = self.plan(rerun=rerun)
+        course = course_after(plan, error)
+        return draw(picture_of(plan, course, outputs=self.outputs), filename, format, detail)
 
     def invalidate(self, node: str) -> int:
         """Forget what is stored for a node; return how many entries went."""

@@ -15,6 +15,7 @@ import click
 
 from invariant_dask._version import __version__
 from invariant_dask.cli.documents import dump, validate
+from invariant_dask.cli.graph import graph
 from invariant_dask.cli.inputs import Asked, Input, read_input, takes_a_graph, with_cures
 from invariant_dask.cli.keys import keygen, trusted_keys
 from invariant_dask.cli.ops import ops
@@ -93,6 +94,7 @@ def app() -> None:
 
 app.add_command(validate)
 app.add_command(dump)
+app.add_command(graph)
 app.add_command(ops)
 app.add_command(store_commands)
 app.add_command(keygen)
