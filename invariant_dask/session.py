@@ -35,6 +35,7 @@ from invariant_dask.plan.seed import Sown, sow
 from invariant_dask.runtime import code, collector, graph, planner
 from invariant_dask.runtime.choice import check_choice
 from invariant_dask.runtime.driver import info_of, writer
+from invariant_dask.runtime.environment import environment
 from invariant_dask.runtime.growth import growing_graph, growing_key
 from invariant_dask.runtime.handle import decode_artifact
 from invariant_dask.runtime.recording import Recording, recorded
@@ -468,6 +469,7 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
             "policy": self.store.terms.trust.short,
             "writer": writer(),
             "rerun": tuple(rerun),
+            "environment": environment(),
         }
 
 
