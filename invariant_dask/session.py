@@ -346,7 +346,7 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         *,
         scheduler: Any = None,
         rerun: Iterable[str] = (),
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
         observe: Callable[[Event], object] | None = None,
         strict: bool = False,
         **options: Any,
@@ -358,7 +358,8 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         scheduler, rerun, **options
             As for `compute`.
         progress
-            Called with the plan, a digest and an outcome whenever a task has finished.
+            True draws a bar while there is work, if standard error is a terminal. Or a function
+            that is called with the plan, a digest and an outcome whenever a task has finished.
         observe
             Called with each event of the run, soon after it happened and in another thread. If it
             fails, that is logged once and it is called no more.

@@ -71,14 +71,15 @@ FILES = {
     ],
     "view": [
         "states", "text", "picture", "outline", "marking", "grouping", "layers", "layout", "svg",
-        "html", "dot", "graphviz", "drawing",
+        "html", "dot", "graphviz", "drawing", "amounts", "critical", "reasons", "bars", "gantt",
+        "shell", "happened", "timing", "chapters", "report", "pace", "console",
     ],
     "testing": ["samples", "basics", "contract", "codecs", "counting", "trouble"],
     "runtime": [
-        "choice", "collector", "failures", "flight", "sealing", "handle", "code", "arguments",
-        "spec", "outbox", "watching", "attempts", "produce", "task", "sharing", "settling", "graph",
-        "known", "loop", "schedulers", "planner", "run", "telling", "driver", "stages", "growth",
-        "recording",
+        "choice", "collector", "environment", "failures", "flight", "sealing", "handle", "code",
+        "arguments", "spec", "outbox", "watching", "attempts", "produce", "task", "sharing",
+        "settling", "graph", "known", "loop", "schedulers", "planner", "run", "telling", "driver",
+        "stages", "growth", "recording",
     ],
 }  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from invariant_dask.ledger.recorder import Calls, Recorder, Sink
 from invariant_dask.runtime.run import Run
 from invariant_dask.runtime.telling import Progress, Teller
 from invariant_dask.store.base import Store
+from invariant_dask.view.pace import Expected
 
 
 @dataclass(frozen=True)
@@ -20,10 +22,13 @@ class Recording:
 
     wanted: bool = False
     """Whether it is told of at all; one on a cluster always is."""
-    progress: Progress | None = None
+    progress: Progress | bool | None = None
+    """True draws a bar, if there is a terminal to draw it on."""
     observe: Callable[[Event], object] | None = None
     strict: bool = False
     """Whether an observer that fails is an error of the run."""
+    expected: Expected | None = None
+    """What is known of ops from earlier runs: how many nanoseconds they take."""
 
 
 @contextmanager
@@ -53,10 +58,15 @@ def recorded(
         found: dict[str, Sink] = {}
         if recording.observe is not None:
             found["the observer"] = Calls(recording.observe)
+        if recording.progress is True and sys.stderr is not None and sys.stderr.isatty():
+            from invariant_dask.view.console import Bar
+
+            found["the progress bar"] = Bar(recording.expected)
         return found
 
     recorder = Recorder(run.id, strict=recording.strict)
-    teller = Teller(run, store, recorder, asked, recording.progress, sinks)
+    progress = recording.progress if callable(recording.progress) else None
+    teller = Teller(run, store, recorder, asked, progress, sinks)
     if recording.wanted:
         teller.wake()
     try:

@@ -15,6 +15,7 @@ from invariant_dask.store.backend import Missed
 if TYPE_CHECKING:
     from invariant_dask.view.drawing import Drawing
     from invariant_dask.view.grouping import Detail
+    from invariant_dask.view.report import Report
 
 
 @dataclass
@@ -111,6 +112,15 @@ class Run:
         summary = f"{self.summary()} in {self.seconds:.2f} s"
         course = Course(self.outcomes, is_over=True)
         return draw(picture_of(self.plan, course, summary=summary), filename, format, detail)
+
+    def report(self) -> Report:
+        """Return a page that tells all that happened; `.save(file)` writes it.
+
+        A notebook shows it. Of a run that failed, `invariant-dask run --report` writes it.
+        """
+        from invariant_dask.view.report import report_of
+
+        return report_of(self.state)
 
     def __repr__(self) -> str:
         return f"<Run {self.id[:8]}: {self.summary()} in {self.seconds:.2f} s>"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = 253_402_300_799 * 10**9  # the end of the year 9999
 
 
@@ -50,4 +50,6 @@ def count_text(count: int, what: str, many: str = "") -> str:
 
 def share_text(part: float, whole: float) -> str:
     """Return a part of a whole in percent."""
-    return f"{100 * part / whole:.0f}%" if whole > 0 else ""
+    if whole <= 0:
+        return ""
+    return "less than 1%" if 0 < part / whole < 0.005 else f"{100 * part / whole:.0f}%"

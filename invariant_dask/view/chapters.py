@@ -14,7 +14,10 @@ from invariant_dask.view.reasons import Cause, causes_of
 from invariant_dask.view.shell import Cell, Markup, block, facts, fold, listed, note, table, text
 
 MOST_FAILURES = 20
-MOST_LINES = 500
+OPEN = 3
+"""Of how many failures the traceback is seen at once."""
+
+MOST_LINES = 300
 MOST_DIGESTS = 300
 MOST_TIERS = 20
 
@@ -91,18 +94,17 @@ def _tiers(state: RunState, events: Sequence[Event] | None) -> str:
         total[tier] += count
         ways[tier][way] += count
     ranked = sorted(total, key=lambda tier: (-total[tier], tier))
+    columns = ["store", "#hits", "#by planned digest", "#by resolved digest"]
     rows = [
-        (
-            tier, f"{total[tier]:,}", f"{ways[tier]['planned']:,}", f"{ways[tier]['resolved']:,}",
-            size_text(sizes[tier]) if events else "",
-        )
+        [tier, f"{total[tier]:,}", f"{ways[tier]['planned']:,}", f"{ways[tier]['resolved']:,}"]
         for tier in ranked[:MOST_TIERS]
-    ]  # fmt: skip
+    ]
     left_out = len(ranked) - MOST_TIERS
     rest = note(f"{count_text(left_out, 'more tier')} left out.") if left_out > 0 else ""
-    columns = ("store", "#hits", "#by planned digest", "#by resolved digest", "#bytes")
-    if not events:
-        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    if events:
+        columns.append("#bytes")
+        rows = [[*row, size_text(sizes[row[0]])] for row in rows]
+    else:
         rest += note(f"{size_text(state.hit_bytes)} in all.")
     return f"<h3>Hits</h3>{table(columns, rows)}{rest}"
 
@@ -153,7 +155,10 @@ def failures(state: RunState) -> str:
     for name, node in sorted(state.nodes.items()):
         if node.state == "skipped":
             skipped[node.because].append(name)
-    parts = [_failure(node, skipped.get(node.node, ())) for node in failed[:MOST_FAILURES]]
+    parts = [
+        _failure(node, skipped.get(node.node, ()), is_open=place < OPEN)
+        for place, node in enumerate(failed[:MOST_FAILURES])
+    ]
     if len(failed) > MOST_FAILURES:
         parts.append(note(f"{len(failed) - MOST_FAILURES:,} more failures are left out."))
     if state.failures:
@@ -166,7 +171,7 @@ def failures(state: RunState) -> str:
     return "".join(parts)
 
 
-def _failure(node: NodeState, skipped: Sequence[str]) -> str:
+def _failure(node: NodeState, skipped: Sequence[str], *, is_open: bool) -> str:
     where = facts([
         ("op", node.op), ("worker", node.worker),
         ("attempts", str(node.attempt) if node.attempt > 1 else ""),
@@ -178,7 +183,7 @@ def _failure(node: NodeState, skipped: Sequence[str]) -> str:
     ])  # fmt: skip
     trace = ""
     if node.traceback:
-        trace = fold("traceback", f"<pre>{block(node.traceback)}</pre>", is_open=True)
+        trace = fold("traceback", f"<pre>{block(node.traceback)}</pre>", is_open=is_open)
     return (
         f'<article><h3>{_dot("failed")}{text(node.node)}</h3><pre class="what">'
         f"{block(node.error, 4000)}</pre>{where}{trace}</article>"
@@ -198,7 +203,7 @@ def log(state: RunState, events: Sequence[Event] | None) -> str:
     rows = [
         (
             span_text(line.time - state.started) if state.started else moment_text(line.time),
-            line.level, line.node, line.logger, Markup(block(line.text, 2000)),
+            line.level, line.node, line.logger, Markup(block(line.text, 1000)),
         )
         for line in lines[-MOST_LINES:]
     ]  # fmt: skip

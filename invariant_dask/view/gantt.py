@@ -86,17 +86,15 @@ def _label(row: Row, y: float, span: int) -> str:
     lanes = max(1, len(row.lanes))
     told = f"busy {share_text(row.busy, span * lanes)}"
     if lanes > 1:
-        told += f" of {lanes}"
+        told += f", up to {lanes} at once"
     return (
-        f'<g><title>{markup(bounded(name))}: {told}</title>'
+        f"<g><title>{markup(bounded(name))}: {told}</title>"
         f'<text x="0" y="{y:g}">{markup(fitted(name, _LEFT - 14, 11.5))}</text>'
         f'<text class="quiet" x="0" y="{y + 13:g}">{told}</text></g>'
     )
 
 
-def _bars(
-    rows: Sequence[Row], colours: Colours, start: int, span: int
-) -> tuple[list[str], float]:
+def _bars(rows: Sequence[Row], colours: Colours, start: int, span: int) -> tuple[list[str], float]:
     parts: list[str] = []
     y = 2.0
     for row in rows:
@@ -141,9 +139,7 @@ def _merged(rows: Sequence[Row]) -> list[Row]:
     return [*rows[: MOST_ROWS - 1], together]
 
 
-def _busy(
-    rows: Sequence[Row], colours: Colours, start: int, span: int
-) -> tuple[list[str], float]:
+def _busy(rows: Sequence[Row], colours: Colours, start: int, span: int) -> tuple[list[str], float]:
     parts: list[str] = []
     y = 2.0
     for row in rows:

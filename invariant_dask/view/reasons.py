@@ -43,20 +43,17 @@ def causes_of(state: RunState) -> tuple[list[Cause], int]:
     for name in sorted(own):
         nodes[kinds[name]].append(name)
     followers = [0] * (MOST_CAUSES + 1)
-    merely = 0
-    for name, roots in _roots(planned, kinds):
-        if name in own:
-            continue
-        merely += 1
+    merely = Counter(roots for name, roots in _roots(planned, kinds) if name not in own)
+    for roots, count in merely.items():
         for place in range(MOST_CAUSES + 1):
-            followers[place] += roots >> place & 1
+            followers[place] += count * (roots >> place & 1)
     found = [
         Cause(ranked[place] if place < len(ranked) else (), tuple(names), followers[place])
         for place, names in enumerate(nodes)
         if names
     ]
     found.sort(key=lambda cause: (not cause.words, -cause.followers, -len(cause.nodes)))
-    return found, merely
+    return found, merely.total()
 
 
 def own_words(node: NodeState) -> tuple[str, ...]:
@@ -66,9 +63,7 @@ def own_words(node: NodeState) -> tuple[str, ...]:
     return () if node.reason == _MERELY else (node.reason,)
 
 
-def _roots(
-    planned: Mapping[str, NodeState], kinds: Mapping[str, int]
-) -> Iterator[tuple[str, int]]:
+def _roots(planned: Mapping[str, NodeState], kinds: Mapping[str, int]) -> Iterator[tuple[str, int]]:
     """Yield each node with a set of bits: the kinds of the causes that it runs because of."""
     roots: dict[str, int] = {}
     opened: set[str] = set()

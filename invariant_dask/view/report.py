@@ -57,7 +57,8 @@ def report_page(state: RunState, events: Sequence[Event] | None = None) -> str:
     there = [(name, title, content) for name, title, content in told if content]
     links = "".join(f'<a href="#{name}">{title}</a>' for name, title, _ in there)
     sections = "\n".join(
-        f'<section id="{name}"><h2>{title}</h2>{content}</section>' for name, title, content in there
+        f'<section id="{name}"><h2>{title}</h2>{content}</section>'
+        for name, title, content in there
     )
     body = f'<div class="page">{_head(state)}<nav>{links}</nav>\n{sections}\n</div>'
     return page(f"{_name(state)}: {state.state}", _style(), body)

@@ -137,5 +137,3 @@ def listed(names: Sequence[str], most: int = 12) -> str:
     """Return names as text, some of them if they are many."""
     told = ", ".join(bounded(name, 80) for name in names[:most])
     return f"{told} and {len(names) - most:,} more" if len(names) > most else told
-
-

@@ -27,7 +27,7 @@ def timeline(state: RunState, events: Sequence[Event] | None) -> str:
     if not bars:
         return note("No op was called.")
     rows = rows_of(bars)
-    colours = Colours(bars)
+    colours = Colours(bar for bar in bars if bar.how == "ran")
     first = bars[0].start
     start = min(state.started, first) if state.started else first
     if first - start > 10 * (max(bar.end for bar in bars) - first + 10**9):
@@ -42,8 +42,8 @@ def timeline(state: RunState, events: Sequence[Event] | None) -> str:
         if any(bar.how == how for bar in bars)
     ]  # fmt: skip
     swatches = "".join(
-        f'<li><svg class="key" viewBox="0 0 11 11" aria-hidden="true"><rect class="{css}" width="11" '
-        f'height="11" rx="2"/></svg>{text(words)}</li>'
+        f'<li><svg class="key" viewBox="0 0 11 11" aria-hidden="true"><rect class="{css}" '
+        f'width="11" height="11" rx="2"/></svg>{text(words)}</li>'
         for css, words in legend
     )
     remarks = []
@@ -63,7 +63,7 @@ def critical(state: RunState) -> str:
     """Return the chain of nodes that took longest."""
     length, path = critical_path(state)
     if not path:
-        return note("No op was called.")
+        return ""
     took = round(state.seconds * 1e9)
     lead = f"{count_text(len(path), 'node')} one after the other took {span_text(length)}"
     if took > 0:
@@ -162,7 +162,7 @@ def ops(state: RunState) -> str:
     slow = [node for node in slow if time_of(node)]
     if not slow:
         return told
-    columns = ("", "node", "op", "#took", "#size", "#attempts", "worker")
+    about_nodes = ("", "node", "op", "#took", "#size", "#attempts", "worker")
     longest = time_of(slow[0])
     rows_of_nodes = [
         (
@@ -172,7 +172,7 @@ def ops(state: RunState) -> str:
         )
         for node in slow
     ]  # fmt: skip
-    return f"{told}<h3>Slowest nodes</h3>{table(columns, rows_of_nodes)}"
+    return f"{told}<h3>Slowest nodes</h3>{table(about_nodes, rows_of_nodes)}"
 
 
 def _op_row(op: str, of: OfOp, busy: int) -> tuple[Cell, ...]:
