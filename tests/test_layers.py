@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "invariant_dask"
 RANKS = {
     "errors": 0,
     "_version": 0,
+    "cards": 0,
     "core": 1,
     "graph": 2,
     "store": 2,
@@ -45,7 +46,7 @@ FILES = {
     ],
     "store": [
         "compression", "file_artifacts", "codec_arrow", "codec_pandas", "codec_images", "codecs",
-        "about", "naming", "layout", "record", "signals", "sizes", "keeper", "backend", "keys",
+        "about", "naming", "layout", "sizes", "record", "signals", "keeper", "backend", "keys",
         "trust", "misses", "reading", "base", "memory", "null", "grouping", "connections", "index",
         "heartbeat", "notes",
         "budget", "collecting", "spool", "folder", "blob_files", "disk_keeper", "disk",
