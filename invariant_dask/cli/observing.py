@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from types import TracebackType
 
@@ -39,8 +40,13 @@ class Observers:
         self._report = report
         self._tells = as_events
         self._state = RunState()
+        self._lines = sys.stdout
+        self._aside = ExitStack()
 
     def __enter__(self) -> Callable[[Event], None] | None:
+        if self._tells:  # what ops print must not come between the lines
+            self._lines = sys.stdout
+            self._aside.enter_context(redirect_stdout(sys.stderr))
         return self._see if self._tells or self._report is not None else None
 
     def _see(self, event: Event) -> None:
@@ -48,8 +54,8 @@ class Observers:
             fold([event], self._state)
         if self._tells:
             try:
-                sys.stdout.write(json.dumps(to_json(event), separators=(",", ":")) + "\n")
-                sys.stdout.flush()
+                self._lines.write(json.dumps(to_json(event), separators=(",", ":")) + "\n")
+                self._lines.flush()
             except OSError:  # whoever read has seen enough; the report goes on
                 self._tells = False
 
@@ -59,6 +65,7 @@ class Observers:
         error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
+        self._aside.close()
         if self._report is None or not self._state.run:
             return
         try:
