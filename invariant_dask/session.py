@@ -20,7 +20,13 @@ from dask.delayed import Delayed
 from invariant_dask.core.digest import parse_hex
 from invariant_dask.core.manifest import NONCE_SIZE
 from invariant_dask.core.sealed import SealedDict
-from invariant_dask.errors import ArtifactLostError, OpError, OutputsError
+from invariant_dask.errors import (
+    ArtifactLostError,
+    IntegrityError,
+    OpError,
+    OutputsError,
+    UnknownTypeError,
+)
 from invariant_dask.graph.composite import Vertex
 from invariant_dask.graph.markers import Ref
 from invariant_dask.graph.model import Graph
@@ -312,7 +318,16 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
             fetched = {node: self.store.fetch(record) for node, record in records.items()}
         except ArtifactLostError:
             return None
-        return {node: decode_artifact(*stored) for node, stored in fetched.items()}
+        values = {}
+        for node, stored in fetched.items():
+            try:
+                values[node] = decode_artifact(*stored)
+            except UnknownTypeError:
+                raise
+            except IntegrityError as error:
+                self.store.refuse(records[node], error)
+                return None
+        return values
 
     def compute(self, *, scheduler: Any = None, rerun: Iterable[str] = (), **options: Any) -> Any:
         """Return the value of the output, or a dict of values by id for several.

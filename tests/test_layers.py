@@ -67,13 +67,13 @@ FILES = {
         "values", "surroundings", "stdlib", "poly", "table", "registry",
     ],
     "plan": [
-        "payload", "program", "plan", "coherence", "drift", "decide", "explain", "binding",
-        "fitting", "places", "stepping", "compile", "seed",
+        "payload", "program", "cost", "plan", "coherence", "drift", "decide", "explain", "estimate",
+        "binding", "fitting", "places", "stepping", "compile", "seed",
     ],
     "view": [
-        "states", "text", "picture", "outline", "marking", "grouping", "layers", "layout", "svg",
-        "html", "dot", "graphviz", "drawing", "amounts", "critical", "reasons", "bars", "gantt",
-        "shell", "happened", "timing", "chapters", "report", "pace", "console",
+        "states", "text", "picture", "outline", "marking", "grouping", "layers", "rows", "placing",
+        "layout", "svg", "html", "dot", "graphviz", "drawing", "amounts", "critical", "reasons",
+        "bars", "gantt", "shell", "happened", "timing", "chapters", "report", "pace", "console",
     ],
     "testing": ["samples", "basics", "contract", "codecs", "counting", "trouble"],
     "runtime": [

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from invariant_dask.cli.inputs import Asked, read_input, takes_a_graph, with_cures
 from invariant_dask.cli.outputs import OutputError, Target
 from invariant_dask.errors import GraphvizError, PictureError
+
+if TYPE_CHECKING:
+    from invariant_dask.view.grouping import Detail
 
 
 @click.command()
@@ -20,12 +24,12 @@ from invariant_dask.errors import GraphvizError, PictureError
 )  # fmt: skip
 @click.option(
     "--output-format",
-    metavar="FORMAT",
-    help="html, svg, png or dot; by default what the suffix of the file says.",
+    type=click.Choice(["html", "svg", "png", "dot"]),
+    help="By default what the suffix of the file says.",
 )
 @click.option(
     "--detail",
-    metavar="LEVEL",
+    type=click.Choice(["auto", "nodes", "ops"]),
     default="auto",
     show_default=True,
     help="nodes: every node. ops: groups of nodes by op. auto: groups if there are more than 500.",
@@ -41,7 +45,7 @@ def graph(
     asked: Asked,
     file: Path,
     output_format: str | None,
-    detail: str,
+    detail: Detail,
     rerun: tuple[str, ...],
     store: str | None,
 ) -> None:
@@ -53,12 +57,12 @@ def graph(
     """
     from invariant_dask.session import compile as compile_to_dask
     from invariant_dask.view.drawing import format_of
-    from invariant_dask.view.grouping import check_detail
 
     target = Target(None if str(file) == "-" else file)
     target.check()
+    if target.file is None and output_format is None:
+        raise click.UsageError("-o -: say the format by --output-format")
     try:
-        check_detail(detail)
         chosen = format_of(target.file, output_format)
         given = read_input(asked)
         with with_cures():

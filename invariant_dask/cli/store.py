@@ -293,14 +293,40 @@ def _copy(
 
 @_command("rm", click.argument("what", metavar="OP|DIGEST", nargs=-1, required=True))
 def rm(where: str | None, what: Sequence[str], plain: bool) -> int:
-    """Forget all of an op, or what is under a digest; `gc` frees the room."""
+    """Forget all of an op, or what is under a digest; `gc` frees the room.
+
+    What is pinned has to be unpinned first.
+    """
     opened = _open(where)
+    _refuse_pinned(opened, what)
     counts = {each: opened.invalidate(each) for each in what}
     tell("".join(f"{each}: {n} entries\n" for each, n in counts.items()), counts, plain)
     missing = [each for each, count in counts.items() if not count]
     if missing:
         raise OutputError(f"nothing is stored under {', '.join(missing)}; see store ls")
     return 0
+
+
+def _refuse_pinned(opened: Store, what: Sequence[str]) -> None:
+    """Refuse to forget anything if some of it is pinned."""
+    from invariant_dask.store import upkeep
+    from invariant_dask.store.naming import names_digest, parse_digest
+
+    if opened.keeper() is None:
+        return
+    pinned = {pin.digest for pin in upkeep.pins(opened)}
+    if not pinned:
+        return
+    records = upkeep.list_records(opened)
+    for each in what:
+        digest = parse_digest(each) if names_digest(each) else b""
+        for record in records:
+            names = {record.digest, *record.planned}
+            held = names & pinned
+            if held and (record.op == each or digest in names):
+                raise OutputError(
+                    f"{each}: {min(held).hex()} is pinned, so nothing is forgotten; see store unpin"
+                )
 
 
 @_command("path", _digest)

@@ -10,6 +10,7 @@ from typing import Any
 
 from invariant_dask.cards import MOST_ROWS, Card, Shown
 from invariant_dask.core.digest import PlannedDigest
+from invariant_dask.plan.cost import Cost
 from invariant_dask.plan.program import Program
 
 
@@ -73,6 +74,8 @@ class Plan(Shown):
     """The steps that are reused, in topological order."""
     causes: dict[int, tuple[str, ...]] = field(default_factory=dict)
     """In words, by step: what `explain` found."""
+    cost: Cost | None = None
+    """What following it will take, if somebody asked."""
     undecided: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Switches and outputs that take a run to know, each with the nodes that decide it."""
 
@@ -145,6 +148,16 @@ class Plan(Shown):
             for name, known in self.undecided.items()
         ]
 
+    def costs(self) -> list[str]:
+        """Return a line for what following the plan will take, if that was asked and is known."""
+        cost = self.cost
+        if cost is None or not self.run:
+            return []
+        lines = [str(cost)]
+        if cost.load_bytes:
+            lines.append(f"{cost.load_bytes} bytes to load")
+        return lines
+
     def _rows(self, limit: int) -> tuple[list[tuple[str, ...]], int]:
         """Return rows to show, what runs first, and how many are left out."""
         order = {Decision.RUN: 0, Decision.REUSE: 1, Decision.INLINE: 2, Decision.PRUNED: 3}
@@ -171,7 +184,8 @@ class Plan(Shown):
         ]
         if left_out:
             lines.append(f"... and {left_out} more")
-        return "\n".join([*(line.rstrip() for line in lines), *self.open_ends(), self.summary()])
+        below = [*self.open_ends(), self.summary(), *self.costs()]
+        return "\n".join([*(line.rstrip() for line in lines), *below])
 
     def __repr__(self) -> str:
         return f"<Plan: {self.summary()}>"
@@ -179,7 +193,8 @@ class Plan(Shown):
     def _card(self) -> Card:
         rows, left_out = self._rows(MOST_ROWS)
         columns = ("decision", "node", "op", "digest", "reason")
-        notes = [*([f"... and {left_out:,} more"] if left_out else []), *self.open_ends()]
+        notes = [f"... and {left_out:,} more"] if left_out else []
+        notes += [*self.open_ends(), *self.costs()]
         return Card(f"Plan: {self.summary()}", columns=columns, rows=rows, notes=notes)
 
 

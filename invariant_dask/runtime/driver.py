@@ -233,6 +233,9 @@ class Driver:
         code.recheck_ops(self.program.steps[index] for index in plan.run)
         keys = graph.Keys(self.program, getattr(scheduler, "salt", b""))
         must_run = plan.run
+        # What was lost may still look as if it were there, where it could not be set aside.
+        steps = self.program.steps
+        forced = self.forced | {index for index in must_run if steps[index].planned in self.lost}
         tainted = set(self.forced) | self.void
         tainted |= self.program.descendants(tainted) if tainted else set()
         states = scheduler.known([keys.of(index) for index in (*must_run, *plan.loads)])
@@ -247,7 +250,7 @@ class Driver:
         work = graph.Work(
             plan, keys, self.info or info_of(self.store, self.run.id),
             wanted=only or list(dict.fromkeys(running)), whole=not only,
-            forced=self.forced, known=known,
+            forced=forced, known=known,
             reports=emit is not None and scheduler.reports_by_event,
             given=self.left_of_slice(),
         )  # fmt: skip

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from functools import cache
 
 from invariant_dask.core.digest import ArtifactHash
 from invariant_dask.errors import InternalError
 from invariant_dask.plan import coherence
 from invariant_dask.plan.decide import ResolvedBatch, decide
+from invariant_dask.plan.estimate import cost_of
 from invariant_dask.plan.explain import WINDOW, explain
 from invariant_dask.plan.plan import Decision, Plan, Reason
 from invariant_dask.plan.program import Program
 from invariant_dask.runtime.known import Known
 from invariant_dask.store.base import Store
+from invariant_dask.store.record import Record
 
 _ROUNDS = 4
 
@@ -138,9 +141,15 @@ def claim_resolved(plan: Plan, store: Store, writer: str) -> None:
 
 
 def add_causes(plan: Plan, store: Store) -> Plan:
-    """Explain what runs, from the store's records."""
+    """Explain what runs, and what it will cost, from the store's records."""
     if not plan.causes:
-        plan.causes = explain(plan, lambda op: store.recent(op, WINDOW), store.why)
+
+        @cache
+        def recent(op: str) -> list[Record]:
+            return store.recent(op, WINDOW)
+
+        plan.causes = explain(plan, recent, store.why)
+        plan.cost = cost_of(plan, lambda op: [each.about.nanoseconds for each in recent(op)])
     return plan
 
 

@@ -162,7 +162,9 @@ class NodeRecipe:
         while True:
             recipe = stack[-1]
             job = recipe.spec.job
-            spec = recipe.spec._replace(job=Job(job.code, job.info))
+            # What was lost may still look as if it were there, where it could not be set aside.
+            forced = recipe.spec.forced or losses[recipe.spec.planned.hex()] > 0
+            spec = recipe.spec._replace(job=Job(job.code, job.info), forced=forced)
             inputs = [made.get(h.planned) or replace(h, recipe=None) for h in recipe.inputs]
             try:
                 handle = produce(spec, inputs, job.info.store.open()).loaded()

@@ -153,7 +153,8 @@ class Teller:
                 shared=plan.shared, reused=counts[Decision.REUSE],
                 not_looked_at=counts[Decision.PRUNED], inline=counts[Decision.INLINE],
                 undecided=len(plan.undecided),
-                to_load=sum(plan.found[index].record.size for index in plan.loads),
+                to_load=plan.cost.load_bytes if plan.cost else 0,
+                expected=round(plan.cost.seconds * 1e9) if plan.cost else 0,
             )
         )  # fmt: skip
         steps = plan.program.steps

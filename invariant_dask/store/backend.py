@@ -90,6 +90,9 @@ class Backend(ABC):
     leases = False
     """Whether runs take turns with those of other clusters at making the same artifact."""
 
+    has_generation = False
+    """Whether `generation` tells anything."""
+
     def __init__(self) -> None:
         self._counts = _no_counts()
         self._counts_lock = threading.Lock()
@@ -109,6 +112,13 @@ class Backend(ABC):
     @property
     def is_process_local(self) -> bool:
         """Whether no other process can ever see what is in here."""
+        return False
+
+    @property
+    def may_damage_on_the_way(self) -> bool:
+        """Whether bytes that are not what they should be may be so only here: they are read again
+        before they count as damaged.
+        """
         return False
 
     @property

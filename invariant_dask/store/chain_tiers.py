@@ -296,7 +296,10 @@ class Tiers(Store):
         joined = 0
         for tier in self._tiers:
             # What a tier that is left out may have counts as absent until it is back.
-            number = 0 if tier.reading.is_paused else tier.ask(lambda store: store.generation())
+            # To be told that there is no such number takes no request: it proves nothing.
+            away = tier.reading.is_open and not tier.store.has_generation
+            away |= tier.reading.is_paused
+            number = 0 if away else tier.ask(lambda store: store.generation())
             if number is None:
                 return None
             joined = (joined << 96) | ((tier.epoch & 0xFFFFFFFF) << 64) | (number & (2**64 - 1))

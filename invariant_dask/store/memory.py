@@ -64,6 +64,7 @@ class MemoryStore(Store):
     """
 
     kind = "memory"
+    has_generation = True
 
     def __init__(
         self,

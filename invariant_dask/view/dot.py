@@ -19,8 +19,8 @@ def dot_of(picture: Picture) -> str:
     heading = [line for line in (picture.title, picture.summary, *picture.remarks) if line]
     lines = [
         "digraph {",
-        f"  graph [rankdir=LR labelloc=t labeljust=l nodesep=0.16 ranksep=0.5 {_FONT} "
-        f'fontsize=12 bgcolor="#ffffff" label={_lines(heading)}]',
+        f'  graph [rankdir=LR nodesep=0.16 ranksep=0.5 bgcolor="#ffffff" {_FONT}]',
+        f"  graph [labelloc=t labeljust=l fontsize=12 label={_lines(heading)}]",
         f'  node [shape=box fontsize=10 height=0.3 margin="0.1,0.04" {_FONT}]',
         '  edge [color="#7a848f" arrowsize=0.6]',
         *_legend(picture),
@@ -37,6 +37,15 @@ def _quoted(text: str) -> str:
     return f'"{text}"'
 
 
+def _tip(text: str) -> str:
+    """Return text for within a tooltip.
+
+    Versions of Graphviz disagree there on how a backslash is written, and let some of them name the
+    node, so there is another sign that looks like one.
+    """
+    return _quoted(bounded(text).replace("\\", "\u29f5"))[1:-1]
+
+
 def _lines(lines: Iterable[str]) -> str:
     """Return a label of several lines, each to the left."""
     return '"' + "".join(_quoted(bounded(line))[1:-1] + "\\l" for line in lines) + '"'
@@ -51,7 +60,7 @@ def _nodes(picture: Picture) -> Iterator[str]:
         cluster = picture.clusters[number]
         told = _quoted(bounded(cluster.label, _SHOWN))
         inside.setdefault(cluster.parent, []).append(
-            f"subgraph cluster_{number} {{ label={told} tooltip={_quoted(bounded(cluster.name))} "
+            f'subgraph cluster_{number} {{ label={told} tooltip="{_tip(cluster.name)}" '
             'labeljust=l fontcolor="#5b6570" color="#c3cad2" bgcolor="#f7f9fb" style=rounded'
         )
         inside[cluster.parent] += [f"  {line}" for line in inside.get(number, ())]
@@ -63,9 +72,9 @@ def _of_node(node: PictureNode) -> str:
     label = node.label if node.kind is not Kind.GROUP else f"{node.label} \u00d7{node.size:,}"
     shown = [bounded(label, _SHOWN)]
     if node.op and node.kind is not Kind.SWITCH:
-        shown.append(bounded(node.op, _SHOWN))
+        shown.append(bounded(node.op, _SHOWN if node.kind is not Kind.GROUP else 2 * _SHOWN))
     text = "\\n".join(_quoted(line)[1:-1] for line in shown)
-    tip = "\\n".join(_quoted(bounded(line))[1:-1] for line in node.tooltip())
+    tip = "\\n".join(_tip(line) for line in node.tooltip())
     shape = " shape=hexagon" if node.kind is Kind.SWITCH else ""
     width = " penwidth=2.2" if node.is_output else ""
     paint = _paint(node).replace(",rounded", "") if shape else _paint(node)
@@ -99,6 +108,8 @@ def _legend(picture: Picture) -> Iterator[str]:
     for number, state in enumerate(states):
         yield f"    s{number} [label={_quoted(clean(state.value))} {_paint_of(state)} fontsize=9]"
     for number, kind in enumerate(picture.edge_kinds()):
-        ends = f'e{number}a [label="" shape=point height=0.03] e{number}b [label={_quoted(_WORDS[kind])}'
-        yield f"    {ends} shape=plaintext fontsize=9] e{number}a -> e{number}b [style={_EDGES[kind]}]"
+        start, end = f"e{number}a", f"e{number}b"
+        yield f'    {start} [label="" shape=point height=0.03]'
+        yield f"    {end} [label={_quoted(_WORDS[kind])} shape=plaintext fontsize=9]"
+        yield f"    {start} -> {end} [style={_EDGES[kind]}]"
     yield "  }"

@@ -10,8 +10,8 @@ from typing import Literal, get_args
 
 from invariant_dask.errors import PictureError
 from invariant_dask.view.dot import dot_of
-from invariant_dask.view.grouping import Detail, at_level, check_detail
 from invariant_dask.view.graphviz import find_dot, render
+from invariant_dask.view.grouping import Detail, at_level, check_detail
 from invariant_dask.view.html import html_of
 from invariant_dask.view.picture import Picture
 from invariant_dask.view.svg import svg_of
@@ -36,7 +36,7 @@ def format_of(path: Path | None, format: str | None = None) -> Format:  # noqa: 
             if known in {"png", "svg"}:
                 find_dot()
             return known
-    asked = f"there is no format {wanted!r}" if wanted else "the file has no suffix"
+    asked = f"there is no format {wanted!r}" if wanted else "the file has no suffix that says how"
     raise PictureError(f"{asked}; pictures are {', '.join(FORMATS)}")
 
 
@@ -54,7 +54,9 @@ def draw(
 
 
 def check_asked(
-    filename: str | os.PathLike[str] | None, format: str | None, detail: str  # noqa: A002
+    filename: str | os.PathLike[str] | None,
+    format: str | None,  # noqa: A002
+    detail: str,
 ) -> None:
     """Refuse what cannot be drawn, before anything is looked up for it.
 

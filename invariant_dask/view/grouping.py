@@ -50,8 +50,7 @@ def at_level(picture: Picture, detail: Detail = "auto") -> Picture:
 def check_detail(detail: str) -> None:
     """Raise PictureError if there is no such level of detail."""
     if detail not in DETAILS:
-        known = ", ".join(map(repr, DETAILS))
-        raise PictureError(f"there is no detail {detail!r}; there are {known}")
+        raise PictureError(f"there is no detail {detail!r}; there are {', '.join(DETAILS)}")
 
 
 def by_op(picture: Picture) -> Picture:

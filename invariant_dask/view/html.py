@@ -27,7 +27,9 @@ def html_of(picture: Picture) -> str:
     )
     title = markup(bounded(picture.title or "graph"))
     legend = "".join(f"<li>{drawn}{markup(words)}</li>" for drawn, words in legend_items(picture))
-    told = "".join(f"<p>{markup(bounded(line))}</p>" for line in (picture.summary, *picture.remarks))
+    told = "".join(
+        f"<p>{markup(bounded(line))}</p>" for line in (picture.summary, *picture.remarks)
+    )
     return f"""<!DOCTYPE html>
 <html lang="en" class="ivp">
 <head>

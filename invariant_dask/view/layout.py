@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
-from invariant_dask.view.layers import Line, Point, place
+from invariant_dask.view.layers import Line, Point
 from invariant_dask.view.picture import Kind, Picture, PictureNode
+from invariant_dask.view.placing import place
 from invariant_dask.view.text import fitted, width_of
 
 LABEL_SIZE = 12.0
@@ -59,7 +60,7 @@ def lay_out(picture: Picture) -> Layout:
 def _box(node: PictureNode) -> Box:
     room = (_WIDEST_GROUP if node.kind is Kind.GROUP else _WIDEST) - 2 * _PAD
     label = fitted(_label(node), room, LABEL_SIZE)
-    below = fitted("" if node.kind is Kind.SWITCH else node.op, room, OP_SIZE)
+    below = fitted("subgraph" if node.kind is Kind.SUBGRAPH else node.op, room, OP_SIZE)
     text = max(width_of(label, LABEL_SIZE), width_of(below, OP_SIZE))
     slant = 22.0 if node.kind is Kind.SWITCH else 0.0
     width = max(_NARROWEST, text + 2 * _PAD + slant)
@@ -112,9 +113,7 @@ class _Arranger:
             self.route(edge.source, edge.target, way)
             for edge, way in zip(self.picture.edges, ways, strict=True)
         ]
-        return Layout(
-            self.boxes[: self.count], self.boxes[self.count :], edges, width, height
-        )
+        return Layout(self.boxes[: self.count], self.boxes[self.count :], edges, width, height)
 
     def way(self, source: int, target: int) -> list[tuple[int | None, Line]]:
         """Return the lines that an edge is made of: out of clusters, over, and into others."""
@@ -201,9 +200,9 @@ def _parts(items: Sequence[int], lines: Sequence[Line]) -> Iterator[tuple[list[i
     for item in items:
         members.setdefault(find(item), []).append(item)
     for line in lines:
-        item = line[0] if line[0] is not None else line[1]
-        assert item is not None
-        own.setdefault(find(item), []).append(line)
+        end = line[1] if line[0] is None else line[0]
+        assert end is not None
+        own.setdefault(find(end), []).append(line)
     for first, each in members.items():
         yield each, own.get(first, [])
 

@@ -158,7 +158,8 @@ class _Marker:
         waits = self.plan.undecided.get(place.name)
         if not waits or place.kind is not Kind.SWITCH:
             return State.UNDECIDED, ()
-        return State.UNDECIDED, (f"decided once {' and '.join(waits)} known",)
+        are = "are" if len(waits) > 1 else "is"
+        return State.UNDECIDED, (f"decided once {' and '.join(waits)} {are} known",)
 
     def told(self, place: Place, index: int) -> tuple[State, tuple[str, ...]]:
         step, state = self.plan.program.steps[index], self.states[index]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from invariant_dask.graph.composite import SubGraphNode, SwitchNode, Vertex
 from invariant_dask.graph.markers import find_refs
@@ -88,23 +89,27 @@ class _Drawer:
         self.program = program
         self.outline = Outline()
         self.switches: list[tuple[_Scope, SwitchNode, int, tuple[str, ...]]] = []
+        self.to_do: list[Callable[[], None]] = []
+        """Of what is to be drawn, what comes first at the end."""
+        self.closing: list[tuple[_Scope, str, int]] = []
+        """Edges that close a circle, through a case that nobody can take."""
+        self.compiled = _folders((*program.index, *program.inlined))
+        """Subgraphs of which anything is known, by their paths."""
 
     def draw(self, top: _Scope, output: str) -> None:
         """Draw a vertex of a graph, behind all it needs; without recursion, for any depth."""
-        stack: list[Callable[[], None]] = []
+        self.ask(top, output)
+        while self.to_do:
+            self.to_do.pop()()
 
-        def ask(scope: _Scope, name: str) -> None:
-            if name in scope.open or name not in scope.graph:
-                return  # drawn, or a circle: through a case that nobody can take
-            scope.open.add(name)
-            vertex = scope.graph[name]
-            stack.append(lambda: self.make(scope, name, vertex, stack, ask))
-            for need in reversed(self.needs(scope, name, vertex)):
-                stack.append(lambda need=need: ask(scope, need))  # type: ignore[misc]
-
-        ask(top, output)
-        while stack:
-            stack.pop()()
+    def ask(self, scope: _Scope, name: str) -> None:
+        if name in scope.open or name not in scope.graph:
+            return  # drawn, or a circle
+        scope.open.add(name)
+        vertex = scope.graph[name]
+        self.to_do.append(partial(self.make, scope, name, vertex))
+        needs = self.needs(scope, name, vertex)
+        self.to_do.extend(partial(self.ask, scope, need) for need in reversed(needs))
 
     def needs(self, scope: _Scope, name: str, vertex: Vertex) -> list[str]:
         if isinstance(vertex, SwitchNode):
@@ -124,31 +129,25 @@ class _Drawer:
         index = self.program.index.get(name)
         return self.program.inlined.get(name) if index is None else self.program.steps[index]
 
-    def make(
-        self,
-        scope: _Scope,
-        name: str,
-        vertex: Vertex,
-        stack: list[Callable[[], None]],
-        ask: Callable[[_Scope, str], None],
-    ) -> None:
-        if isinstance(vertex, SubGraphNode):
-            inner = self.enter(scope, name, vertex)
-
-            def leave() -> None:
-                scope.made[name] = inner.made.get(vertex.output, ())
-
-            stack.append(leave)
-            ask(inner, vertex.output)
-        elif isinstance(vertex, SwitchNode):
+    def make(self, scope: _Scope, name: str, vertex: Vertex) -> None:
+        if isinstance(vertex, SwitchNode):
             self.add_switch(scope, name, vertex)
-        else:
+        elif isinstance(vertex, Node) or scope.path + name not in self.compiled:
             self.add_node(scope, name, vertex)
+        else:
+            inner = self.enter(scope, name, vertex)
+            self.to_do.append(partial(self.leave, scope, name, inner, vertex.output))
+            self.ask(inner, vertex.output)
+
+    def leave(self, scope: _Scope, name: str, inner: _Scope, output: str) -> None:
+        scope.made[name] = inner.behind(output)
 
     def enter(self, scope: _Scope, name: str, vertex: SubGraphNode) -> _Scope:
         outside: dict[str, Behind] = {}
         for param, value in vertex.params.items():
-            behind = {place for each in find_refs({param: value})[0] for place in scope.behind(each)}
+            behind = {
+                place for each in find_refs({param: value})[0] for place in scope.behind(each)
+            }
             outside[param] = tuple(sorted(behind))
         order = {place for dep in vertex.deps for place in scope.behind(dep)}
         order -= {place for each in vertex.refs for place in scope.behind(each)}
@@ -156,40 +155,50 @@ class _Drawer:
         if depth < DEEPEST:
             self.outline.clusters.append(Cluster(scope.path + name, name, cluster))
             cluster, depth = len(self.outline.clusters) - 1, depth + 1
-        after = tuple(sorted({*scope.after, *order}))
+        after = tuple(sorted({*(scope.after if _is_first(scope, vertex) else ()), *order}))
         path = f"{scope.path}{name}/"
         return _Scope(vertex.graph, path, cluster, depth, outside, after)
 
-    def add(self, scope: _Scope, name: str, op: str, kind: Kind, *, not_taken: bool = False) -> int:
+    def add(self, scope: _Scope, name: str, vertex: Vertex, *, not_taken: bool = False) -> int:
+        op = vertex.op_name if isinstance(vertex, Node) else ""
         self.outline.places.append(
-            Place(scope.path + name, name, op, kind, scope.cluster, not_taken)
+            Place(scope.path + name, name, op, _kind_of(vertex), scope.cluster, not_taken)
         )
         return len(self.outline.places) - 1
 
-    def add_node(self, scope: _Scope, name: str, node: Node) -> None:
-        place = self.add(scope, name, node.op_name, Kind.NODE)
+    def add_node(self, scope: _Scope, name: str, node: Node | SubGraphNode) -> None:
+        place = self.add(scope, name, node)
         sure = self.value(scope.path + name) is not None
         for dep in node.deps:
             kind = EdgeKind.DATA if dep in node.refs else EdgeKind.ORDER
-            self.connect(scope.behind(dep), place, kind if sure else EdgeKind.GHOST)
-        if not node.deps:  # others inside wait for it
-            self.connect(scope.after, place, EdgeKind.ORDER if sure else EdgeKind.GHOST)
+            self.connect(scope, dep, place, kind if sure else EdgeKind.GHOST)
+        self.connect_after(scope, node, place)
         scope.made[name] = (place,)
 
     def add_switch(self, scope: _Scope, name: str, switch: SwitchNode) -> None:
-        place = self.add(scope, name, "", Kind.SWITCH)
+        place = self.add(scope, name, switch)
         for dep in switch.deps:
             kind = EdgeKind.DATA if dep in switch.refs else EdgeKind.ORDER
-            self.connect(scope.behind(dep), place, kind)
+            self.connect(scope, dep, place, kind)
         sure = self.value(scope.path + name) is not None
         taken = self.taken(scope, name, switch)
         for target in taken:
-            kind = EdgeKind.DATA if sure else EdgeKind.GHOST
-            self.connect(scope.behind(target), place, kind)
+            self.connect(scope, target, place, EdgeKind.DATA if sure else EdgeKind.GHOST)
+        self.connect_after(scope, switch, place)
         self.switches.append((scope, switch, place, taken))
         scope.made[name] = (place,)
 
-    def connect(self, sources: Behind, target: int, kind: EdgeKind) -> None:
+    def connect_after(self, scope: _Scope, vertex: Vertex, place: int) -> None:
+        """Connect what a subgraph waits for with the vertices in it that others wait for."""
+        if _is_first(scope, vertex):
+            self.edges_from(scope.after, place, EdgeKind.ORDER)
+
+    def connect(self, scope: _Scope, source: str, target: int, kind: EdgeKind) -> None:
+        if source in scope.open and source not in scope.made:  # it closes a circle
+            self.closing.append((scope, source, target))
+        self.edges_from(scope.behind(source), target, kind)
+
+    def edges_from(self, sources: Behind, target: int, kind: EdgeKind) -> None:
         for source in sources:
             unsure = self.value(self.outline.places[source].name) is None
             self.outline.edges.append(Edge(source, target, EdgeKind.GHOST if unsure else kind))
@@ -201,11 +210,27 @@ class _Drawer:
                 if target in taken:
                     continue
                 if target in scope.graph and target not in scope.made:
-                    vertex = scope.graph[target]
-                    op = vertex.op_name if isinstance(vertex, Node) else ""
-                    made = self.add(scope, target, op, _kind_of(vertex), not_taken=True)
+                    made = self.add(scope, target, scope.graph[target], not_taken=True)
                     scope.made[target] = (made,)
-                self.connect(scope.behind(target), place, EdgeKind.GHOST)
+                self.connect(scope, target, place, EdgeKind.GHOST)
+        for scope, name, place in self.closing:
+            self.edges_from(scope.behind(name), place, EdgeKind.GHOST)
+
+
+def _folders(names: Iterable[str]) -> set[str]:
+    """Return all paths that lead to some names."""
+    found: set[str] = set()
+    for name in names:
+        path = name.rpartition("/")[0]
+        while path and path not in found:
+            found.add(path)
+            path = path.rpartition("/")[0]
+    return found
+
+
+def _is_first(scope: _Scope, vertex: Vertex) -> bool:
+    """Whether a vertex waits for no other of its graph."""
+    return not any(dep in scope.graph for dep in vertex.deps)
 
 
 def _each_once(edges: Iterable[Edge]) -> list[Edge]:

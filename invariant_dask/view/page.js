@@ -16,6 +16,11 @@
     each.remove();
   }
 
+  // Id, op and state; reasons name other nodes.
+  const heads = new Map(nodes.map((node) => [
+    node, told.get(node).split("\n").slice(0, 3).join("\n").toLowerCase(),
+  ]));
+
   const size = view.viewBox.baseVal;
   const whole = { width: size.width, height: size.height };
   const leaveRoom = 0.96;
@@ -89,7 +94,7 @@
   let turn = 0;
   function look() {
     const text = search.value.trim().toLowerCase();
-    hits = text ? nodes.filter((node) => told.get(node).toLowerCase().includes(text)) : [];
+    hits = text ? nodes.filter((node) => heads.get(node).includes(text)) : [];
     turn = 0;
     found.textContent = text ? `${hits.length} found` : "";
     choose(text ? new Set(hits.map((node) => node.dataset.n)) : null, new Set());

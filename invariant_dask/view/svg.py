@@ -6,13 +6,15 @@ Colours are variables of CSS, so that light and dark are one drawing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
 from invariant_dask.view.layers import Point
 from invariant_dask.view.layout import LABEL_SIZE, OP_SIZE, Box, Layout, lay_out
 from invariant_dask.view.picture import Edge, EdgeKind, Kind, Picture, PictureNode
 from invariant_dask.view.states import DARK, DASHED, LIGHT, Paint, State
-from invariant_dask.view.text import LONGEST, bounded, fitted, markup, width_of
+from invariant_dask.view.text import bounded, fitted, markup, width_of
 
+_NAMESPACE = "http://www.w3.org/2000/svg"
 _MARGIN = 16.0
 _MOST_LINES = 12
 _CSS_OF = {EdgeKind.DATA: "data", EdgeKind.ORDER: "order", EdgeKind.GHOST: "ghost"}
@@ -90,9 +92,9 @@ def svg_of(picture: Picture, *, style: bool = True, legend: bool = True) -> str:
     width = max(layout.width, 560.0 if legend else 0.0) + 2 * _MARGIN
     height = layout.height + top + 2 * _MARGIN
     title = markup(bounded(": ".join(filter(None, (picture.title, picture.summary)))))
+    size = f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"'
     parts = [
-        f'<svg class="ivp" xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{title}" '
-        f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}">',
+        f'<svg class="ivp" xmlns="{_NAMESPACE}" role="img" aria-label="{title}" {size}>',
         f"<style>{STYLE}</style>" if style else "",
         *head,
         f'<g class="scene" transform="translate({_MARGIN:g} {_MARGIN + top:g})">',
@@ -177,7 +179,7 @@ def _edge(edge: Edge, points: Sequence[Point]) -> str:
 
 def _curve(points: Sequence[Point]) -> str:
     told = [f"M{points[0][0]:.1f} {points[0][1]:.1f}"]
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(points):
         half = (x1 - x0) / 2
         told.append(f"C{x0 + half:.1f} {y0:.1f} {x1 - half:.1f} {y1:.1f} {x1:.1f} {y1:.1f}")
     return "".join(told)
@@ -224,6 +226,3 @@ def legend_items(picture: Picture) -> list[tuple[str, str]]:
         (f'<svg class="ivp swatch" width="23" height="15" aria-hidden="true">{drawn}</svg>', words)
         for drawn, words in _legend(picture)
     ]
-
-
-__all__ = ["LONGEST", "STYLE", "legend_items", "svg_of"]
