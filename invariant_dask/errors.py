@@ -446,6 +446,26 @@ class EventError(InvariantError, ValueError):
     """What is read from a journal, or arrives from a worker, is no event."""
 
 
+class NewerEventsError(EventError):
+    """A run was recorded by a version whose events this one would misread."""
+
+
+class LedgerError(InvariantError):
+    """The ledger, where runs are recorded, cannot be used as asked."""
+
+
+class LedgerUnavailableError(LedgerError, OSError):
+    """The ledger cannot be read or written; trying again may help."""
+
+
+class LedgerLayoutError(LedgerError, ValueError):
+    """A path holds something else than a ledger, one of a newer layout, or a damaged one."""
+
+
+class RunNotFoundError(LedgerError, LookupError):
+    """The ledger has no such run, or several that begin so."""
+
+
 class FileInputError(SpecError, OSError):
     """An input file is absent, unreadable, or not the file that was hashed."""
 

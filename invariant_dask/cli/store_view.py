@@ -73,6 +73,9 @@ def overview(place: str, told: Overview) -> str:
     if told.unnamed:
         unnamed = size_text(told.size_of_unnamed)
         lines.append(f"  {told.unnamed} blobs that no record names: {unnamed}")
+    if told.codes.records:
+        codes = size_text(told.codes.size)
+        lines.append(f"  the code of ops as text, {told.codes.records} times: {codes}")
     if told.damaged:
         lines.append(f"  {told.damaged} damaged entries: run store verify")
     lines.append(f"  {told.pins} pins, {told.runs} runs that rely on something here")

@@ -245,7 +245,7 @@ class _Search:
     def reason(self, index: int, planned: PlannedDigest, decisions: list[Decision]) -> Reason:
         step = self.steps[index]
         if index in self.forced:
-            return Reason.FORCED
+            return Reason.VOLATILE if step.volatile else Reason.FORCED
         if step.private:
             return Reason.EPHEMERAL
         if planned in self.lost:

@@ -10,8 +10,12 @@ from typing import Any
 
 from invariant_dask.cards import MOST_ROWS, Card, Shown
 from invariant_dask.core.digest import PlannedDigest
+from invariant_dask.plan import words
 from invariant_dask.plan.cost import Cost
 from invariant_dask.plan.program import Program
+from invariant_dask.plan.words import Reason
+
+__all__ = ["Decision", "Plan", "PlannedNode", "Reason"]
 
 
 class Decision(Enum):
@@ -21,21 +25,6 @@ class Decision(Enum):
     REUSE = "reuse"
     INLINE = "inline"
     PRUNED = "pruned"
-
-
-class Reason(Enum):
-    """Why it happens."""
-
-    STORED = "stored"
-    SAME_INPUTS = "same inputs as a stored result"
-    INLINED = "evaluated while compiling"
-    NOT_NEEDED = "nothing that runs needs it"
-    UNDECIDED = "only what is undecided may need it"
-    NOT_STORED = "not stored"
-    FOLLOWS = "an input runs"
-    FORCED = "asked to rerun"
-    EPHEMERAL = "not cached"
-    LOST = "its artifact was lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +98,7 @@ class Plan(Shown):
         step = self.program.steps[index]
         decision, causes, shares = self.decisions[index], self.causes.get(index, ()), None
         if decision is Decision.RUN and node != step.node:
-            shares, causes = step.node, (f"the same work as {step.node}",)
+            shares, causes = step.node, (words.same_work_as(step.node),)
         return PlannedNode(
             node, step.bound.op.name, step.planned, decision, self.reasons[index], causes, shares
         )
@@ -135,7 +124,7 @@ class Plan(Shown):
             f"{counts[Decision.RUN]} to run",
             f"{shared} shared" if shared else "",
             f"{counts[Decision.REUSE]} reused",
-            f"{counts[Decision.PRUNED]} pruned",
+            f"{counts[Decision.PRUNED]} not looked at",
             f"{counts[Decision.INLINE]} inline" if counts[Decision.INLINE] else "",
             f"{len(self.undecided)} undecided" if self.undecided else "",
         ]
@@ -144,8 +133,7 @@ class Plan(Shown):
     def open_ends(self) -> list[str]:
         """Return a line for each switch or output that takes a run to know."""
         return [
-            f"{name}: decided once {' and '.join(known)} {'are' if len(known) > 1 else 'is'} known"
-            for name, known in self.undecided.items()
+            words.of_node(name, words.decided_by(known)) for name, known in self.undecided.items()
         ]
 
     def costs(self) -> list[str]:

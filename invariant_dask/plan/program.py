@@ -105,6 +105,8 @@ class Step:
     """Whether it takes values of inputs, not only descriptors, to resolve it."""
     volatile: bool = False
     """Whether it runs in every run."""
+    written: str = ""
+    """How its parameters were written, where they are no literals; see `plan.written`."""
 
     @property
     def settled(self) -> bool:

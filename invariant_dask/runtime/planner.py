@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from functools import cache
 
 from invariant_dask.core.digest import ArtifactHash
 from invariant_dask.errors import InternalError
 from invariant_dask.plan import coherence
 from invariant_dask.plan.decide import ResolvedBatch, decide
-from invariant_dask.plan.estimate import cost_of
-from invariant_dask.plan.explain import WINDOW, explain
 from invariant_dask.plan.plan import Decision, Plan, Reason
 from invariant_dask.plan.program import Program
 from invariant_dask.runtime.known import Known
 from invariant_dask.store.base import Store
-from invariant_dask.store.record import Record
 
 _ROUNDS = 4
 
@@ -138,19 +134,6 @@ def claim_resolved(plan: Plan, store: Store, writer: str) -> None:
         inputs = [(steps[source].planned, plan.found[source].record.hash) for source in sources]
         vouched = found.vouched and all(plan.found[source].vouched for source in sources)
         store.claim(steps[index].planned, found.record, inputs, writer=writer, vouched=vouched)
-
-
-def add_causes(plan: Plan, store: Store) -> Plan:
-    """Explain what runs, and what it will cost, from the store's records."""
-    if not plan.causes:
-
-        @cache
-        def recent(op: str) -> list[Record]:
-            return store.recent(op, WINDOW)
-
-        plan.causes = explain(plan, recent, store.why)
-        plan.cost = cost_of(plan, lambda op: [each.about.nanoseconds for each in recent(op)])
-    return plan
 
 
 def incoherent_after(plan: Plan, store: Store) -> set[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invariant_dask.cards import Card, Shown
@@ -42,6 +43,9 @@ class Run(Shown):
 
     state: RunState = field(default_factory=RunState)
     """What its events tell, once it is over; empty if nobody asked for any."""
+
+    journal: Path | None = None
+    """The file with its events, if they are recorded."""
 
     @property
     def plan(self) -> Plan:
@@ -85,8 +89,13 @@ class Run(Shown):
 
     def summary(self) -> str:
         """Return one line: how much ran, was shared, was reused, was not looked at."""
+        words = {"pruned": "not looked at"}
         counts = self.counts().items()
-        return ", ".join(f"{count} {what}" for what, count in counts if count or what != "shared")
+        return ", ".join(
+            f"{count} {words.get(what, what)}"
+            for what, count in counts
+            if count or what != "shared"
+        )
 
     def visualize(
         self,

@@ -167,6 +167,7 @@ class Tiers(Store):
     def barrier(self) -> tuple[Missed, ...]:
         self.missed()
         missed = [tier.behind.barrier() for tier in self._tiers if tier.takes_writes]
+        missed.append(super().missed())
         late, self._lost_late = self._lost_late, []
         return tuple(merged([*late, *(each for each in missed if each is not None)]))
 

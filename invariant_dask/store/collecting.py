@@ -22,6 +22,7 @@ from invariant_dask.core.digest import BlobId
 from invariant_dask.errors import StoreError
 from invariant_dask.store.base import Store
 from invariant_dask.store.budget import Budget, is_due, read_budget
+from invariant_dask.store.evictions import note_evictions
 from invariant_dask.store.keeper import Keeper, SeenBlob, SeenEntry
 from invariant_dask.store.notes import (
     Roots,
@@ -141,7 +142,7 @@ def collect(
     spared = parse_age(grace, "grace")
     collector = _Collector(keeper, keeper.grace if spared is None else spared, progress)
     report = collector.collect(budget, dry_run=dry_run)
-    _count(store, report)
+    _count(store, keeper, report)
     return report
 
 
@@ -158,7 +159,7 @@ def make_room(store: Store, keeper: Keeper, limit: int) -> int:
     for grace, goal in ((GRACE, limit * 9 // 10), (0, limit)):
         collector = _Collector(keeper, grace, None, orphans=keeper.grace if grace else GRACE)
         report = collector.collect(Budget(goal), pressing=True)
-        removed += _count(store, report)
+        removed += _count(store, keeper, report)
         if report.size_after <= limit:
             break
     else:
@@ -190,15 +191,17 @@ def keep_budget(store: Store) -> Report | None:
     if not is_due(keeper, budget):
         return None
     report = _Collector(keeper, keeper.grace, None).collect(budget)
-    _count(store, report)
+    _count(store, keeper, report)
     logger.info("%s: %s", store.url, report)
     return report
 
 
-def _count(store: Store, report: Report) -> int:
+def _count(store: Store, keeper: Keeper, report: Report) -> int:
     entries = report.count("record") + report.count("planned entry")
     if entries and not report.dry_run:
         store._count(evicted=entries)  # noqa: SLF001  the counters of all stores
+        gone = [each.digest for each in report.removals if each.what != "blob"]
+        note_evictions(store, keeper, gone)
     return 0 if report.dry_run else entries
 
 

@@ -120,7 +120,7 @@ class DiskStore(Store):
             self._root = self._root / "namespaces" / namespace
         self._own_limit = parse_size(size_limit)
         self._tmp = self._root / "tmp"
-        self._group = GroupCommit(self._write_now, str(self._root))
+        self._group = GroupCommit(self._write_now, self.note_unkept, str(self._root))
         self._open()
         self._limit = self._agreed_limit()
         _living.add(self)

@@ -231,7 +231,9 @@ class ObjectStore(Store):
     def missed(self) -> Missed | None:
         self._uploads.flush()
         lost, reason = self._uploads.take_losses()
-        return Missed(self.place, lost.total(), tuple(lost), reason) if lost else None
+        if lost:
+            self.note_unkept(lost.elements(), reason)
+        return super().missed()
 
     def _read_entries(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
         waiting = self._uploads.entries(digests)
@@ -252,11 +254,7 @@ class ObjectStore(Store):
             self._uploads.add(blobs, rows, size)
             return
         self._uploads.flush()
-        try:
-            self._client.run(self._upload(blobs, rows))
-        except StoreUnavailableError as error:
-            self._uploads.note_loss(rows, error)
-            raise
+        self._client.run(self._upload(blobs, rows))
 
     def _write_entries(self, rows: Sequence[EntryRow]) -> bool:
         self._publish({}, rows)

@@ -121,12 +121,6 @@ class Uploads:
                 self._note(rows, error)
             self._changed.notify_all()
 
-    def note_loss(self, rows: Sequence[EntryRow], error: Exception) -> None:
-        """Take note of what did not wait and could not be written."""
-        with self._changed:
-            if self._users:
-                self._note(rows, error)
-
     def _note(self, rows: Sequence[EntryRow], error: BaseException) -> None:
         self._lost[rows[0].op if rows else "a blob"] += 1
         self._reason = str(error)

@@ -118,8 +118,8 @@ class Reader(Backend):
     def why(self, digest: bytes | str) -> str:
         """Return why the last look-up of a digest was a miss, or nothing if it was never seen.
 
-        The text begins with `damaged`, `untrusted`, `lost` or `refused`. Only the latest ten
-        thousand are remembered, and only what this object saw.
+        The text begins with `damaged`, `untrusted`, `lost`, `refused` or `evicted`. Only the latest
+        ten thousand are remembered, and only what this object saw.
         """
         return self._reason(parse_digest(digest))
 

@@ -85,7 +85,7 @@ def test_plan_tells_root_cause_from_consequence(tmp_path) -> None:
     assert plan["src"].decision is Decision.REUSE
     assert "parameter plus: 0 -> 2" in str(plan)
     assert "parameter plus: 0 -&gt; 2" in plan._repr_html_()
-    assert plan.summary() == "3 to run, 1 reused, 0 pruned"
+    assert plan.summary() == "3 to run, 1 reused, 0 not looked at"
 
 
 def test_resolved_digest_reuses_what_was_asked_another_way(tmp_path, calls) -> None:

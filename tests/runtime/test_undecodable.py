@@ -65,7 +65,7 @@ def compiled(store, registry, output="two"):
 def spoil(store, graph, node: str) -> None:
     """Store bytes that are no value as what an op returned, with all hashes as they should be."""
     planned = bytes.fromhex(graph.digests[node])
-    record, entry, _ = store.lookup([planned])[planned]
+    record, entry, *_ = store.lookup([planned])[planned]
     store.publish(
         Encoded(NO_VALUE, NO_VALUE, {}), record.manifest, kind="int", about=About(record.about.op),
         planned=planned, inputs=entry.inputs if entry else (),
@@ -176,7 +176,7 @@ def test_it_is_set_aside_also_when_asked_for_by_planned_digest(store, registry) 
     graph.run(scheduler="sync")
     spoil(store, graph, "two")
     planned = bytes.fromhex(graph.digests["two"])
-    record, entry, _ = store.lookup([planned])[planned]
+    record, entry, *_ = store.lookup([planned])[planned]
     assert entry is not None
     with pytest.raises(ArtifactNotFoundError, match="no value"):
         store.get(planned)

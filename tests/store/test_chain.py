@@ -76,7 +76,9 @@ def far(tmp_path: Path) -> DiskStore:
 def test_small_artifacts_are_copied_nearer_when_they_are_looked_up(near, far) -> None:
     planned, record = planned_put(far, "a", [1])
     chain = ChainStore(near, far)
-    assert chain.lookup([planned])[planned] == far.lookup([planned])[planned]
+    found = chain.lookup([planned])[planned]
+    assert found.tier == far.url
+    assert found._replace(tier="") == far.lookup([planned])[planned]
     assert near.get(planned) == [1]
     # Byte by byte as the writer made them, and found by age as there.
     for digest in (planned, record.resolved):
