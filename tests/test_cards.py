@@ -89,7 +89,7 @@ def test_stores_show_where_they_are_and_what_they_did(tmp_path: Path) -> None:
     assert str(tmp_path / "far") in printed(chain)
 
 
-HOSTILE = "<script>alert(1)</script>[red]\x1b[31m\u202e&\" :smile:\nnext"
+HOSTILE = '<script>alert(1)</script>[red]\x1b[31m\u202e&" :smile:\nnext'
 
 
 @pytest.mark.parametrize("place", ["title", "facts", "columns", "rows", "notes"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from types import TracebackType
@@ -69,17 +69,24 @@ class Observers:
         if self._report is None or not self._state.run:
             return
         try:
-            _write(self._report, self._state)
+            write_report(self._report, self._state)
         except OutputError as trouble:
             if error is None:
                 raise
             click.echo(f"invariant-dask: {trouble.format_message()}", err=True)
 
 
-def _write(file: Path, state: RunState) -> None:
+def write_report(file: Path, state: RunState, events: Sequence[Event] | None = None) -> None:
+    """Write the report of a run to a file.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written; what was there before still is.
+    """
     from invariant_dask.view.report import report_page
 
-    page = report_page(state)
+    page = report_page(state, events)
     write_file(file, lambda path: _fill(path, page))
 
 

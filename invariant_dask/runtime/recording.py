@@ -12,6 +12,7 @@ from typing import Any
 from invariant_dask.ledger.events import Event
 from invariant_dask.ledger.places import VARIABLE, Ledger, find_ledger
 from invariant_dask.ledger.recorder import Calls, Recorder, Sink
+from invariant_dask.ledger.runs import History
 from invariant_dask.ledger.writing import open_sinks
 from invariant_dask.runtime.run import Run
 from invariant_dask.runtime.telling import Progress, Teller
@@ -32,8 +33,6 @@ class Recording:
     observe: Callable[[Event], object] | None = None
     strict: bool = False
     """Whether an observer that fails is an error of the run."""
-    expected: Expected | None = None
-    """What is known of ops from earlier runs: how many nanoseconds they take."""
 
 
 def ledger_of(store: Store, where: str | os.PathLike[str] | bool | None) -> Ledger | None:
@@ -46,6 +45,19 @@ def ledger_of(store: Store, where: str | os.PathLike[str] | bool | None) -> Ledg
     if where is None and store.is_process_local and not os.environ.get(VARIABLE):
         return None
     return find_ledger(None if where is True else where, store.local_folder)
+
+
+def _expected_by(ledger: Ledger | None) -> Expected | None:
+    """Return how long ops take by what is recorded of earlier runs."""
+    if ledger is None:
+        return None
+    history = History(ledger)
+
+    def expected(op: str) -> int | None:
+        found = history.durations([op]).get(op)
+        return None if found is None else found.median
+
+    return expected
 
 
 @contextmanager
@@ -85,7 +97,7 @@ def recorded(
         if recording.progress is True and sys.stderr is not None and sys.stderr.isatty():
             from invariant_dask.view.console import Bar
 
-            found["the progress bar"] = Bar(recording.expected)
+            found["the progress bar"] = Bar(_expected_by(ledger))
         return found
 
     recorder = Recorder(run.id, strict=recording.strict)

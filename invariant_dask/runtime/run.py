@@ -144,11 +144,25 @@ class Run(Shown):
     def report(self) -> Report:
         """Return a page that tells all that happened; `.save(file)` writes it.
 
-        A notebook shows it. Of a run that failed, `invariant-dask run --report` writes it.
+        A notebook shows it. Of a run that failed, `invariant-dask run --report` writes it, and
+        `invariant-dask runs replay --html` does from the journal.
+
+        Raises
+        ------
+        LedgerUnavailableError
+            If there is a journal that cannot be read.
         """
+        from invariant_dask.ledger.journal import read_journal
         from invariant_dask.view.report import report_of
 
-        return report_of(self.state)
+        events = None
+        if self.journal is not None and self.journal.is_file():  # nobody removed the run
+            events = list(read_journal(self.journal, _pass_over))
+        return report_of(self.state, events)
 
     def __repr__(self) -> str:
         return f"<Run {self.id[:8]}: {self.summary()} in {self.seconds:.2f} s>"
+
+
+def _pass_over(line: str) -> None:
+    """Leave out what is damaged in a journal: the state has all that the report must tell."""

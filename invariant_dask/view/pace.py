@@ -42,6 +42,7 @@ class Pace:
         """Bytes of the artifacts that were made."""
         self.failed = 0
         self._expected = expected
+        self._known: dict[str, int | None] = {}
         self._ops: dict[str, str] = {}
         self._done: set[str] = set()
         self._left: Counter[str] = Counter()
@@ -95,6 +96,8 @@ class Pace:
     def _plan(self, event: NodePlanned) -> None:
         if event.digest not in self._ops and event.digest not in self._done:
             self._ops[event.digest] = event.op
+            if self._expected is not None and event.op not in self._known:
+                self._known[event.op] = self._expected(event.op)
             self._left[event.op] += 1
 
     def _end(self, event: NodeEvent) -> None:
@@ -134,8 +137,7 @@ class Pace:
     def _cost(self, op: str) -> float | None:
         if self._calls[op] >= _ENOUGH:
             return self._spent[op] / self._calls[op]
-        assert self._expected is not None
-        told = self._expected(op)
+        told = self._known.get(op)
         if told is not None:
             return told
         return self._spent[op] / self._calls[op] if self._calls[op] else None

@@ -26,7 +26,10 @@ RUN = "0f" * 16
 START = 1_800_000_000 * 10**9
 MS = 10**6
 
-HOSTILE = "</pre></style></script><script>document.title='owned'</script><img src=x onerror=\"a()\">&'\x1b[31m\u202e"
+HOSTILE = (
+    "</pre></style></script><script>document.title='owned'</script><img src=x onerror=\"a()\">"
+    "&'\x1b[31m\u202e"
+)
 
 
 def failed_run(told: str = "boom") -> list[Event]:
@@ -58,7 +61,9 @@ def failed_run(told: str = "boom") -> list[Event]:
         )  # fmt: skip
     events += [
         StoreHit(**node("stored"), tier=told, size=7),
-        NodeReused(**node("stored"), op=told, saved=3 * 10**9, size=7, type=told, artifact="a" * 64),
+        NodeReused(
+            **node("stored"), op=told, saved=3 * 10**9, size=7, type=told, artifact="a" * 64
+        ),
         NodeStarted(**node("made", 10), op=told, worker=told),
         AttemptFailed(**node("made", 15), attempt=1, error=told, worker=told),
         NodeStarted(**node("made", 20), op=told, worker=told, attempt=2),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,7 +43,7 @@ def test_no_path_takes_longer_than_the_critical_one(given_: tuple[dict, dict]) -
         default=0,
     )
     assert length == longest == sum(durations[name] for name in path)
-    assert all(before in inputs[after] for before, after in zip(path, path[1:], strict=False))
+    assert all(before in inputs[after] for before, after in pairwise(path))
 
 
 @given(graphs(), st.randoms())

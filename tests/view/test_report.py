@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -165,7 +166,7 @@ def test_bars_in_a_lane_do_not_overlap_and_none_is_lost() -> None:
     rows = rows_of(bars)
     for row in rows:
         for lane in row.lanes:
-            assert all(a.end <= b.start for a, b in zip(lane, lane[1:], strict=False))
+            assert all(a.end <= b.start for a, b in pairwise(lane))
     assert sum(1 for row in rows for _ in row.bars) == len(bars) == 500
 
 
