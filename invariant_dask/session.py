@@ -38,6 +38,7 @@ from invariant_dask.runtime import code, collector, explaining, graph, planner
 from invariant_dask.runtime.choice import check_choice
 from invariant_dask.runtime.collection import Collection, Undecided
 from invariant_dask.runtime.driver import writer
+from invariant_dask.runtime.environment import environment
 from invariant_dask.runtime.recording import Recording, recorded
 from invariant_dask.runtime.run import Run
 from invariant_dask.runtime.schedulers import scheduler_for
@@ -229,7 +230,7 @@ class Compiled(Collection):
         *,
         scheduler: Any = None,
         rerun: Iterable[str] = (),
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
         observe: Callable[[Event], object] | None = None,
         strict: bool = False,
         ledger: str | os.PathLike[str] | bool | None = None,
@@ -243,7 +244,8 @@ class Compiled(Collection):
         scheduler, rerun, **options
             As for `compute`.
         progress
-            Called with the plan, a digest and an outcome whenever a task has finished.
+            True draws a bar while there is work, if standard error is a terminal. Or a function
+            that is called with the plan, a digest and an outcome whenever a task has finished.
         observe
             Called with each event of the run, soon after it happened and in another thread. If it
             fails, that is logged once and it is called no more.
@@ -358,6 +360,7 @@ class Compiled(Collection):
             "store": self.store.url,
             "policy": self.store.terms.trust.short,
             "writer": writer(),
+            "environment": environment(),
             "context": self._context,
         }
 

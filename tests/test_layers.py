@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "invariant_dask"
 RANKS = {
     "errors": 0,
     "_version": 0,
+    "cards": 0,
     "core": 1,
     "graph": 2,
     "store": 2,
@@ -45,7 +46,7 @@ FILES = {
     ],
     "store": [
         "compression", "file_artifacts", "codec_arrow", "codec_pandas", "codec_images", "codecs",
-        "about", "naming", "layout", "record", "signals", "sizes", "keeper", "backend", "keys",
+        "about", "naming", "layout", "sizes", "record", "signals", "keeper", "backend", "keys",
         "trust", "misses", "reading", "base", "memory", "null", "grouping", "connections", "index",
         "heartbeat", "notes",
         "budget", "evictions", "removals", "collecting", "spool", "folder", "blob_files",
@@ -77,15 +78,15 @@ FILES = {
     ],
     "view": [
         "states", "text", "picture", "outline", "marking", "grouping", "layers", "rows", "placing",
-        "layout", "svg",
-        "html", "dot", "graphviz", "drawing",
+        "layout", "svg", "html", "dot", "graphviz", "drawing", "amounts", "critical", "reasons",
+        "bars", "gantt", "shell", "happened", "timing", "chapters", "report", "pace", "console",
     ],
     "testing": ["samples", "basics", "contract", "codecs", "counting", "trouble"],
     "runtime": [
-        "choice", "collector", "failures", "flight", "sealing", "handle", "code", "arguments",
-        "spec", "outbox", "watching", "attempts", "codes", "produce", "task", "sharing", "settling",
-        "graph", "known", "loop", "schedulers", "explaining", "planner", "run", "telling", "driver",
-        "stages", "growth", "recording", "collection",
+        "choice", "collector", "environment", "failures", "flight", "sealing", "handle", "code",
+        "arguments", "spec", "outbox", "watching", "attempts", "codes", "produce", "task",
+        "sharing", "settling", "graph", "known", "loop", "schedulers", "explaining", "planner",
+        "run", "telling", "driver", "stages", "growth", "recording", "collection",
     ],
 }  # fmt: skip
 

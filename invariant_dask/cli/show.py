@@ -1,11 +1,10 @@
-"""What commands print: plans, runs, and progress while work goes on."""
+"""What commands print: plans and runs."""
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -124,35 +123,6 @@ def warnings_in_lines() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.showwarning = show
         yield
-
-
-@contextmanager
-def live_progress() -> Iterator[Any]:
-    """Yield a progress callback for `Compiled.run`; it draws on terminals only."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    with ExitStack() as until_the_end:
-        done: set[str] = set()
-        bar: Any = None
-
-        def progress(plan: Plan, digest: str, outcome: Any) -> None:  # noqa: ARG001
-            nonlocal bar
-            if bar is None:  # a run that finds everything stored needs none
-                bar = until_the_end.enter_context(_progress_bar())
-                bar.add_task("running", total=len(plan.run) + len(plan.loads))
-            done.add(digest)
-            bar.update(bar.task_ids[0], completed=len(done))
-
-        yield progress
-
-
-def _progress_bar() -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    return Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True)
 
 
 def _brief(value: object) -> str:

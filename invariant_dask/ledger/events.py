@@ -72,6 +72,8 @@ class RunStarted(Event):
     tags: tuple[str, ...] = ()
     rerun: tuple[str, ...] = ()
     """Ids of the nodes that were to run whatever is stored."""
+    environment: tuple[str, ...] = ()
+    """What it was asked for with, such as `python 3.12.1`: names, each with what it is."""
     schema: int = SCHEMA
 
 

@@ -19,6 +19,7 @@ from weakref import WeakSet
 from invariant_dask.core.digest import BlobId
 from invariant_dask.store.keeper import Keeper
 from invariant_dask.store.record import EntryRow
+from invariant_dask.store.sizes import size_text
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -305,3 +306,15 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+
+
+def told_stats(stats: StoreStats) -> list[tuple[str, str]]:
+    """Return what a store did in words, what it did not do left out."""
+    sizes = {"bytes_read": stats.bytes_read, "bytes_written": stats.bytes_written}
+    told = {name: size_text(size) for name, size in sizes.items() if size}
+    told |= {
+        name: f"{count:,}"
+        for name in StoreStats.__slots__
+        if name not in sizes and (count := getattr(stats, name))
+    }
+    return [(name.replace("_", " "), told[name]) for name in StoreStats.__slots__ if name in told]
