@@ -16,7 +16,7 @@ from invariant_dask.runtime import dashboard_text as text
 from invariant_dask.runtime.board_run import WatchedRun
 from invariant_dask.runtime.board_view import node_facts
 from invariant_dask.runtime.dashboard_plots import GraphPlot, OpTable, Timeline
-from invariant_dask.runtime.dashboard_style import GRID, INK, PAGE, PANEL, TEXT
+from invariant_dask.runtime.dashboard_style import GRID, INK, PAGE, PANEL, SELECT, TEXT
 from invariant_dask.runtime.dashboard_views import Views, find_node
 
 INTERVAL = 300
@@ -51,7 +51,8 @@ class Page(DashboardComponent):  # type: ignore[misc]  # Dask's has no annotatio
         """The node, or op, whose facts are shown."""
         self._shown: tuple[str, int] | None = None
         self.select = Select(
-            value=wanted, options=[("", "latest run")], width=230, name="invariant-runs"
+            value=wanted, options=[("", "latest run")], width=230, name="invariant-runs",
+            stylesheets=[SELECT],
         )
         self.heading = _div("invariant-heading", TEXT)
         self.tiles = _div("invariant-tiles", TEXT)

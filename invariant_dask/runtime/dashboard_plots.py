@@ -27,7 +27,7 @@ from distributed.utils import color_of
 
 from invariant_dask.runtime import dashboard_text as text
 from invariant_dask.runtime.board_picture import Picture, state_of
-from invariant_dask.runtime.board_run import SPANS, Span, WatchedRun
+from invariant_dask.runtime.board_run import DONE, SPANS, Span, WatchedRun
 from invariant_dask.runtime.dashboard_style import (
     CARD,
     COLOURS,
@@ -39,6 +39,9 @@ from invariant_dask.runtime.dashboard_style import (
 
 LABELLED = 45
 """The most spots of a picture that have their name beside them."""
+
+TALL = 330
+"""Pixels."""
 
 Choose = Callable[[str], None]
 
@@ -53,7 +56,7 @@ def _title(words: str, about: str) -> Div:
 
 
 def _card(*parts: Any) -> Any:
-    return column(*parts, sizing_mode="stretch_width", stylesheets=[CARD])
+    return column(*parts, sizing_mode="stretch_width", stylesheets=[CARD], margin=5)
 
 
 def _figure(height: int, **options: Any) -> Any:
@@ -73,7 +76,7 @@ class Timeline:
         self.source = ColumnDataSource(self._columns([], 0), name="invariant-timeline")
         self.lanes = FactorRange()
         plot = _figure(
-            330, y_range=self.lanes, tools="xpan,xwheel_zoom,box_zoom,reset",
+            TALL + 24, y_range=self.lanes, tools="xpan,xwheel_zoom,box_zoom,reset",
             active_scroll="xwheel_zoom", active_drag="xpan",
         )  # fmt: skip
         bars = plot.hbar(
@@ -88,6 +91,7 @@ class Timeline:
             TapTool(renderers=[bars]),
         )
         plot.xaxis.axis_label = "seconds since the run began"
+        plot.xaxis.axis_label_text_font_style = "normal"
         plot.xaxis.formatter = BasicTickFormatter(use_scientific=False)
         plot.ygrid.visible = False
         self.plot, self.axes, self.grids = plot, [*plot.xaxis, *plot.yaxis], [*plot.xgrid]
@@ -100,7 +104,7 @@ class Timeline:
         lanes = run.lanes[::-1]
         if lanes != list(self.lanes.factors):
             self.lanes.factors = lanes
-            self.plot.height = min(520, max(330, 80 + 20 * len(lanes)))
+            self.plot.height = min(520, max(TALL + 24, 80 + 20 * len(lanes)))
         if run.run != self._run:
             self._run, self._sent = run.run, 0
             self._origin = run.state.started or (run.spans[0].start if run.spans else 0)
@@ -142,10 +146,10 @@ class GraphPlot:
         self.named = ColumnDataSource({"x": [], "y": [], "label": []})
         self.lines = ColumnDataSource({name: [] for name in ("x0", "y0", "x1", "y1", "c0", "c1")})
         plot = _figure(
-            330, tools="pan,wheel_zoom,reset", active_scroll="wheel_zoom", active_drag="pan"
+            TALL, tools="pan,wheel_zoom,reset", active_scroll="wheel_zoom", active_drag="pan"
         )
         plot.axis.visible = plot.grid.visible = False
-        plot.x_range.range_padding = plot.y_range.range_padding = 0.12
+        plot.x_range.range_padding = plot.y_range.range_padding = 0.2
         plot.add_glyph(
             self.lines,
             Bezier(
@@ -187,7 +191,8 @@ class GraphPlot:
         if picture is not self._picture:
             self._draw(run, picture, now)
         else:
-            changed = [n for n, (old, new) in enumerate(zip(self._states, now, strict=True)) if old != new]
+            pairs = enumerate(zip(self._states, now, strict=True))
+            changed = [number for number, (old, new) in pairs if old != new]
             if changed:
                 self.spots.patch(
                     {
@@ -195,7 +200,19 @@ class GraphPlot:
                         "state": [(n, now[n][1]) for n in changed],
                     }
                 )
+            if picture.by_op and changed and self.named.data["label"]:
+                self.named.patch({"label": [(slice(None), self._labels(run, picture))]})
         self._states = now
+
+    @staticmethod
+    def _labels(run: WatchedRun, picture: Picture) -> list[str]:
+        if not picture.by_op:
+            return [_short(spot.name) for spot in picture.spots]
+        ops = [run.ops[spot.name] for spot in picture.spots]
+        return [
+            f"{_short(op.op)} {sum(op.counts[state] for state in DONE)}/{sum(op.counts.values())}"
+            for op in ops
+        ]
 
     def _state(self, run: WatchedRun, picture: Picture, name: str) -> tuple[str, str]:
         """Return the state that gives the colour, and the one in words."""
@@ -229,7 +246,7 @@ class GraphPlot:
         self.named.data = {
             "x": [spot.x for spot in few],
             "y": [spot.y for spot in few],
-            "label": [_short(spot.name) for spot in few],
+            "label": self._labels(run, picture) if few else [],
         }
         ends = [(spots[source], spots[target]) for source, target in picture.lines]
         self.lines.data = {
@@ -256,8 +273,8 @@ class OpTable:
         ("mean_seconds", "mean", "0,0.0000"),
         ("longest_seconds", "longest", "0,0.0000"),
         ("saved_seconds", "saved", "0,0.000"),
-        ("made_bytes", "made", "0.0 b"),
-        ("reused_bytes", "reused bytes", "0.0 b"),
+        ("made_bytes", "made", "0.0 d"),
+        ("reused_bytes", "reused bytes", "0.0 d"),
     )
 
     def __init__(self) -> None:
@@ -286,7 +303,7 @@ class OpTable:
         """Show other numbers."""
         rows = sorted(rows, key=lambda each: -each["seconds"])
         update(self.source, {name: [each[name] for each in rows] for name, _, _ in self.FIELDS})
-        self.table.height = min(420, 60 + 25 * len(rows))
+        self.table.height = min(420, 40 + 25 * max(2, len(rows)))
 
 
 def _chooser(source: ColumnDataSource, choose: Choose) -> Callable[[str, Any, list[int]], None]:

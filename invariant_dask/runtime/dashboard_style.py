@@ -69,6 +69,14 @@ td.w { overflow-wrap: anywhere; } .scroll { max-height: 300px; overflow: auto; }
 
 PANEL = CARD + TEXT.replace(_VARIABLES, "")
 
+SELECT = (
+    _VARIABLES
+    + """
+.bk-input { background-color: var(--card) !important; border-color: var(--line) !important;
+  border-radius: 6px; color: var(--ink) !important; }
+"""
+)
+
 TABLE = (
     CARD
     + """
@@ -120,8 +128,7 @@ def show_seconds(seconds: float) -> str:
         return f"{seconds * 1e3:.3g} ms" if seconds < 0.1 else f"{seconds * 1e3:.0f} ms"
     if seconds < 99.5:
         return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 100:
-        return f"{minutes} min {rest:02d} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{show_count(hours)} h {minutes:02d} min"
+    if seconds < 5997:
+        return f"{seconds / 60:.1f} min"
+    hours = seconds / 3600
+    return f"{hours:.1f} h" if hours < 99.95 else f"{show_count(round(hours))} h"

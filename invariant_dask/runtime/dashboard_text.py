@@ -89,10 +89,10 @@ def tiles(run: Mapping[str, Any]) -> str:
         if counts[state]
     ]
     shown += [
-        ("saved", show_seconds(run["saved_seconds"]), COLOURS["reused"]),
-        ("in ops", show_seconds(run["busy_seconds"]), COLOURS["ran"]),
-        ("made", show_bytes(run["made_bytes"]), COLOURS["ran"]),
-        ("reused", show_bytes(run["reused_bytes"]), COLOURS["reused"]),
+        ("time saved", show_seconds(run["saved_seconds"]), COLOURS["reused"]),
+        ("time in ops", show_seconds(run["busy_seconds"]), COLOURS["ran"]),
+        ("bytes made", show_bytes(run["made_bytes"]), COLOURS["ran"]),
+        ("bytes reused", show_bytes(run["reused_bytes"]), COLOURS["reused"]),
         ("store hits", show_count(run["hits"]), COLOURS["reused"]),
     ]
     bits = (
