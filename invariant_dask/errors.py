@@ -428,6 +428,16 @@ class ArtifactLostError(StoreError, LookupError):
         )  # fmt: skip
 
 
+class ObserverError(InvariantError, RuntimeError):
+    """Somebody who was to be told of a strict run failed; the run itself did not."""
+
+    def __init__(self, *, observer: str, reason: str) -> None:
+        super().__init__(
+            f"{observer} failed: {reason}; leave out strict=True to run without it",
+            observer=observer, reason=reason,
+        )  # fmt: skip
+
+
 class EventError(InvariantError, ValueError):
     """What is read from a journal, or arrives from a worker, is no event."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,6 +24,7 @@ from invariant_dask.errors import ArtifactLostError, OutputsError
 from invariant_dask.graph.composite import Vertex
 from invariant_dask.graph.markers import Ref
 from invariant_dask.graph.model import Graph
+from invariant_dask.ledger.events import Event
 from invariant_dask.ops.registry import ForeignRegistry, adopt_registry, default_registry
 from invariant_dask.ops.table import OpTable
 from invariant_dask.plan.binding import FileResolver
@@ -33,13 +34,15 @@ from invariant_dask.plan.program import BindOp, BoundOp, Program, bind_op
 from invariant_dask.plan.seed import Sown, sow
 from invariant_dask.runtime import code, collector, graph, planner
 from invariant_dask.runtime.choice import check_choice
-from invariant_dask.runtime.driver import Progress, info_of
+from invariant_dask.runtime.driver import info_of, writer
 from invariant_dask.runtime.growth import growing_graph, growing_key
-from invariant_dask.runtime.handle import Outcome, decode_artifact
+from invariant_dask.runtime.handle import decode_artifact
+from invariant_dask.runtime.recording import Recording, recorded
 from invariant_dask.runtime.run import Run
 from invariant_dask.runtime.schedulers import scheduler_for
 from invariant_dask.runtime.spec import RunInfo
 from invariant_dask.runtime.stages import Stages, check_known, checked_names, forced_steps
+from invariant_dask.runtime.telling import Progress
 from invariant_dask.store.base import Store
 from invariant_dask.store.collecting import try_to_keep_budget
 from invariant_dask.store.file_hashes import FileHasher
@@ -330,7 +333,7 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         SchedulerError
             If the scheduler does not answer.
         """
-        values = self._execute(scheduler, rerun, options, None).values
+        values = self._execute(scheduler, rerun, options, Recording()).values
         return values[self.outputs[0]] if len(self.outputs) == 1 else SealedDict(values)
 
     def run(
@@ -339,6 +342,8 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         scheduler: Any = None,
         rerun: Iterable[str] = (),
         progress: Progress | None = None,
+        observe: Callable[[Event], object] | None = None,
+        strict: bool = False,
         **options: Any,
     ) -> Run:
         """Run as `compute` does, and return what happened together with the values.
@@ -349,13 +354,21 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
             As for `compute`.
         progress
             Called with the plan, a digest and an outcome whenever a task has finished.
+        observe
+            Called with each event of the run, soon after it happened and in another thread. If it
+            fails, that is logged once and it is called no more.
+        strict
+            Whether that is an error instead, raised when the run is over.
 
         Raises
         ------
+        ObserverError
+            If the run is strict and who was to be told of it failed.
         OptionError, OpError, StoreNotSharedError, SchedulerError
             As for `compute`.
         """
-        return self._execute(scheduler, rerun, options, progress or _ignore)
+        recording = Recording(True, progress, observe, strict)
+        return self._execute(scheduler, rerun, options, recording)
 
     def invalidate(self, node: str) -> int:
         """Forget what is stored for a node; return how many entries went."""
@@ -374,7 +387,7 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         scheduler: Any,
         rerun: Iterable[str],
         options: dict[str, Any],
-        progress: Progress | None,
+        recording: Recording,
     ) -> Run:
         names = checked_names(rerun)
         check_choice(scheduler, options)
@@ -385,17 +398,27 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         if program.has_private or program.open:
             program = program.renewed(os.urandom(NONCE_SIZE))
         run = Run(uuid.uuid4().hex, program, time.time_ns())
-        stages = Stages(self.store, lambda: scheduler_for(scheduler, options), names, progress)
         grow = partial(self._undecided.grow, program) if self._undecided is not None else None
-        stages.follow(run, grow)
+        with recorded(run, self.store, recording, self._asked(names)) as teller:
+            stages = Stages(self.store, lambda: scheduler_for(scheduler, options), names, teller)
+            stages.follow(run, grow)
         if run.plan.run:
             try_to_keep_budget(self.store)
         run.seconds = (time.time_ns() - run.started) / 1e9
         return run
 
-
-def _ignore(_plan: Plan, _digest: str, _outcome: Outcome) -> None:
-    pass
+    def _asked(self, rerun: Sequence[str]) -> dict[str, Any]:
+        """Return what a run of this is asked for, as its first event tells it."""
+        program = self.program
+        return {
+            "graph": program.name,
+            "document": "" if program.open else graph.bundle_hex(program),
+            "outputs": program.outputs,
+            "store": self.store.url,
+            "policy": self.store.terms.trust.short,
+            "writer": writer(),
+            "rerun": tuple(rerun),
+        }
 
 
 def _as_delayed(key: str, dsk: graph.DaskGraph) -> Delayed:

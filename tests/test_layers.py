@@ -45,8 +45,8 @@ FILES = {
     ],
     "store": [
         "compression", "file_artifacts", "codec_arrow", "codec_pandas", "codec_images", "codecs",
-        "about", "naming", "layout", "record", "sizes", "keeper", "backend", "keys", "trust",
-        "misses", "reading", "base", "memory", "null", "grouping", "connections", "index",
+        "about", "naming", "layout", "record", "signals", "sizes", "keeper", "backend", "keys",
+        "trust", "misses", "reading", "base", "memory", "null", "grouping", "connections", "index",
         "heartbeat", "notes",
         "budget", "collecting", "spool", "folder", "blob_files", "disk_keeper", "disk",
         "disk_opening",
@@ -72,8 +72,9 @@ FILES = {
     "testing": ["samples", "basics", "contract", "codecs", "counting", "trouble"],
     "runtime": [
         "choice", "collector", "failures", "flight", "sealing", "handle", "code", "arguments",
-        "spec", "attempts", "produce", "task", "settling", "graph", "sharing", "known", "loop",
-        "schedulers", "planner", "run", "driver", "stages", "growth",
+        "spec", "outbox", "watching", "attempts", "produce", "task", "sharing", "settling", "graph",
+        "known", "loop", "schedulers", "planner", "run", "telling", "driver", "stages", "growth",
+        "recording",
     ],
 }  # fmt: skip
 

@@ -136,7 +136,8 @@ class NodeReused(NodeEvent):
 
     op: str = ""
     by: str = "planned"
-    """`planned` or `resolved` digest, or `scheduler`: it held the result."""
+    """`planned` or `resolved` digest; `scheduler` if that held the result; `shared` if an equal
+    node of the same run made it."""
     artifact: str = ""
     """The hash of the artifact in hex."""
     type: str = ""

@@ -240,7 +240,7 @@ def _finished(_state: RunState, node: NodeState, event: NodeFinished) -> None:
 
 
 def _reused(_state: RunState, node: NodeState, event: NodeReused) -> None:
-    if not _advance(node, "reused", event.time):
+    if not _advance(node, "shared" if event.by == "shared" else "reused", event.time):
         return
     node.op = event.op or node.op
     node.by, node.saved, node.kept = event.by, event.saved, True

@@ -15,6 +15,7 @@ from invariant_dask.runtime.code import Code
 from invariant_dask.runtime.failures import argument_misfits, op_failed
 from invariant_dask.runtime.handle import Handle
 from invariant_dask.runtime.spec import Spec
+from invariant_dask.runtime.watching import watched_node
 from invariant_dask.store.base import Store
 
 logger = logging.getLogger("invariant_dask.runtime")
@@ -28,6 +29,9 @@ def attempt(spec: Spec, code: Code, inputs: Sequence[Handle], store: Store) -> t
         wrong = argument_misfit(code.contract, spec.parts, arguments) if number == 1 else None
         if wrong is not None:
             raise argument_misfits(spec.node, spec.job.code.name, spec.planned, wrong)
+        watch = watched_node()
+        if watch is not None:
+            watch.started(number)
         start = time.perf_counter_ns()
         try:
             with FixedSurroundings(spec.job.code.context):
@@ -43,8 +47,13 @@ def attempt(spec: Spec, code: Code, inputs: Sequence[Handle], store: Store) -> t
                 told = "node %r: attempt %d of %d failed: %s"
                 most = spec.retries + 1
                 logger.warning(told, spec.node, number, most, failed.cause_text)
+                if watch is not None:
+                    watch.attempt_failed(number, f"{failed.cause_type}: {failed.cause_text}")
         else:
             return result, time.perf_counter_ns() - start, number
+        finally:
+            if watch is not None:
+                watch.running = False
     assert failed is not None
     try:
         # Outside of the handler: a context that cannot be pickled must not come along.

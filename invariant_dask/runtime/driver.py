@@ -31,6 +31,7 @@ from invariant_dask.runtime.known import Known
 from invariant_dask.runtime.run import Run
 from invariant_dask.runtime.schedulers import HEALTHY, GraphForgottenError, Scheduler
 from invariant_dask.runtime.spec import RunInfo
+from invariant_dask.runtime.telling import Teller
 from invariant_dask.store.backend import merged
 from invariant_dask.store.base import Store
 from invariant_dask.store.notes import Root
@@ -43,9 +44,6 @@ logger = logging.getLogger("invariant_dask.runtime")
 
 _FOLLOWERS = 4
 _WORTH_A_SLICE = 64
-
-Progress = Callable[[Plan, str, Outcome], None]
-"""Called with the plan, a planned digest in hex and an outcome whenever a task has finished."""
 
 
 def sealed_value(handle: Handle) -> Any:
@@ -64,8 +62,8 @@ class Driver:
         What is being done; the values and outcomes go in there.
     forced
         Steps to run whatever is stored.
-    progress
-        Told of each finished task; None if nobody wants to know, which is cheaper.
+    teller
+        Tells of the run; None if nobody wants to know, which is cheaper.
     read
         What to make of the artifact of an output; it may find it lost.
     info
@@ -77,7 +75,7 @@ class Driver:
         store: Store,
         run: Run,
         forced: frozenset[int],
-        progress: Progress | None,
+        teller: Teller | None,
         read: Callable[[Handle], Any] = sealed_value,
         info: RunInfo | None = None,
     ) -> None:
@@ -85,7 +83,7 @@ class Driver:
         self.run = run
         self.program = run.program
         self.forced = forced
-        self.progress = progress
+        self.teller = teller
         self.read = read
         self.info = info
         self.writer = writer() if info is None else info.writer
@@ -93,7 +91,6 @@ class Driver:
         self.lost: set[bytes] = set()
         self.handles: dict[int, Handle] = {}
         self.slice: dict[int, Handle] = {}
-        self.deaf = False
         self.losses: Counter[str] = Counter()
         self.forgotten = 0
         self.known: Known | None = None
@@ -117,8 +114,7 @@ class Driver:
             self.program, self.store,
             forced=self.forced, void=self.void, lost=self.lost, known=self.known,
         )  # fmt: skip
-        if self.progress is not None:
-            planner.add_causes(plan, self.store)
+        self.tell_plan(plan)
         if not self.run.plans:
             _report_drift(plan, self.writer)
         planner.claim_resolved(plan, self.store, self.writer)
@@ -128,9 +124,19 @@ class Driver:
         self.plan = plan
         self.run.plans.append(plan)
 
+    def tell_plan(self, plan: Plan) -> None:
+        if self.teller is not None and self.teller.is_awake:
+            planner.add_causes(plan, self.store)
+            self.teller.planned(plan, len(self.run.earlier))
+
     def finish(self, scheduler: Scheduler) -> None:
         """Run what must run, until all outputs are there and agree with each other."""
         scheduler.prepare(self.store)
+        if self.teller is not None and scheduler.reports_by_event and not self.teller.is_awake:
+            self.teller.wake()
+            self.tell_plan(self.plan)
+        if self.teller is not None:
+            self.teller.connect(scheduler.page())
         while not self.finished:
             if not self.plan.run:
                 self.read_outputs()
@@ -162,6 +168,8 @@ class Driver:
             self.make_plan()
         except StoreUnavailableError as error:
             warnings.warn(f"the run goes on without its store: {error}", stacklevel=2)
+            if self.teller is not None and self.teller.is_awake:
+                self.teller.store_fails(error)
             return False
         return True
 
@@ -220,6 +228,8 @@ class Driver:
 
     def submit(self, scheduler: Scheduler, only: list[int]) -> None:
         plan = self.plan
+        teller = self.teller
+        emit = teller.emit if teller is not None and teller.is_awake else None
         code.recheck_ops(self.program.steps[index] for index in plan.run)
         keys = graph.Keys(self.program, getattr(scheduler, "salt", b""))
         must_run = plan.run
@@ -238,12 +248,11 @@ class Driver:
             plan, keys, self.info or info_of(self.store, self.run.id),
             wanted=only or list(dict.fromkeys(running)), whole=not only,
             forced=self.forced, known=known,
-            reports=self.progress is not None and scheduler.reports_by_event,
+            reports=emit is not None and scheduler.reports_by_event,
             given=self.left_of_slice(),
         )  # fmt: skip
-        report = self.report if self.progress is not None else None
         with _own_names(self.program):
-            handles = scheduler.execute(work, report)
+            handles = scheduler.execute(work, emit)
         if not only:
             self.handles = dict(zip(work.wanted, handles, strict=True))
         elif handles:  # a cluster keeps them, and finds them by their keys
@@ -269,21 +278,6 @@ class Driver:
         """Use what was made before in the same run, where it has to be made."""
         steps = self.program.steps
         self.slice = {i: made[steps[i].planned] for i in self.plan.run if steps[i].planned in made}
-
-    def report(self, digest: str, outcome: Outcome, run: str | None = None) -> None:
-        if run is not None and run != self.run.id:
-            return
-        previous = self.run.outcomes.get(digest)
-        if previous is None or previous.kind != "ran":
-            self.run.outcomes[digest] = outcome
-        if self.progress is None or self.deaf:
-            return
-        try:
-            self.progress(self.plan, digest, outcome)
-        except Exception:
-            # An observer must not break what it observes.
-            self.deaf = True
-            logger.exception("the progress callback failed and is not called again")
 
     def read_outputs(self) -> None:
         """Fill in the values, or plan again if stored ones turned out to be gone."""

@@ -28,7 +28,7 @@ def op_failed(
     Texts that are secret are left out of it, and then the cause is too.
     """
     text, trace = _text(error), "".join(_format(error))
-    shown = _without(secrets, text), _without(secrets, trace)
+    shown = without(secrets, text), without(secrets, trace)
     failed = OpFailedError(
         node=node,
         op=op,
@@ -42,7 +42,8 @@ def op_failed(
     return failed
 
 
-def _without(secrets: Collection[str], text: str) -> str:
+def without(secrets: Collection[str], text: str) -> str:
+    """Return a text that shows no secret."""
     # The longest first: one may be part of another.
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         text = text.replace(secret, "<secret>").replace(repr(secret)[1:-1], "<secret>")
@@ -57,7 +58,7 @@ def op_returned(
     secrets: Collection[str] = (),
 ) -> OpResultError:
     """Return the error to raise for a result that cannot be an artifact."""
-    text = f"a value that cannot be an artifact: {_without(secrets, str(error))}"
+    text = f"a value that cannot be an artifact: {without(secrets, str(error))}"
     return OpResultError(
         node=node, op=op, digest=planned.hex(), cause_type="NotCacheableError", cause_text=text
     )

@@ -22,11 +22,12 @@ from invariant_dask.plan.program import BoundOp, Program
 from invariant_dask.plan.seed import Seed, Sown
 from invariant_dask.runtime import code
 from invariant_dask.runtime.graph import DaskGraph, Work, add_value, step_tasks
-from invariant_dask.runtime.handle import Handle, Report
+from invariant_dask.runtime.handle import Handle
 from invariant_dask.runtime.loop import run_here
 from invariant_dask.runtime.run import Run
 from invariant_dask.runtime.spec import RunInfo, bind_types
 from invariant_dask.runtime.stages import Stages
+from invariant_dask.runtime.watching import Emit
 from invariant_dask.store.backend import Missed
 from invariant_dask.store.base import Store
 
@@ -167,8 +168,11 @@ class _InPlace:
     def known(self, keys: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002  as on a cluster
         return {}
 
-    def execute(self, work: Work, report: Report | None) -> list[Handle]:
-        return run_here(work, self.store, report)
+    def page(self) -> None:
+        pass
+
+    def execute(self, work: Work, emit: Emit | None) -> list[Handle]:
+        return run_here(work, self.store, emit)
 
     def close(self) -> None:
         pass

@@ -38,15 +38,6 @@ class Outcome(NamedTuple):
     attempts: int = 1
 
 
-class Report(Protocol):
-    """Called with the planned digest in hex and the outcome of each node that was produced.
-
-    `run` is given where several runs may announce on one channel.
-    """
-
-    def __call__(self, digest: str, outcome: Outcome, run: str | None = None) -> None: ...
-
-
 @dataclass(slots=True, eq=False)
 class Handle:
     """An artifact by descriptor, with its bytes or the record to fetch them by.

@@ -14,12 +14,14 @@ import time
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 
+from invariant_dask.ledger.events import Event
 from invariant_dask.runtime.code import local_reference
 from invariant_dask.runtime.graph import Work, spec_of
-from invariant_dask.runtime.handle import Handle, Outcome, Report
+from invariant_dask.runtime.handle import Handle, Outcome
 from invariant_dask.runtime.known import Known
 from invariant_dask.runtime.produce import produce
 from invariant_dask.runtime.spec import Jobs
+from invariant_dask.runtime.watching import Emit, produce_and_tell
 from invariant_dask.store.base import Store
 
 logger = logging.getLogger("invariant_dask.runtime")
@@ -29,7 +31,7 @@ _LONG = 0.0005
 _SHORT_IN_A_ROW = 20
 
 
-def run_here(work: Work, store: Store, report: Report | None, threads: int = 1) -> list[Handle]:
+def run_here(work: Work, store: Store, emit: Emit | None, threads: int = 1) -> list[Handle]:
     """Do what a plan leaves to do and return the handles that are wanted.
 
     Parameters
@@ -38,8 +40,8 @@ def run_here(work: Work, store: Store, report: Report | None, threads: int = 1) 
         What to do.
     store
         The store of `work.info`, open.
-    report
-        Told of each finished step, by one thread at a time.
+    emit
+        Takes events; told of finished steps by one thread at a time.
     threads
         How many threads may be at work, the calling one included.
 
@@ -50,7 +52,7 @@ def run_here(work: Work, store: Store, report: Report | None, threads: int = 1) 
     ArtifactLostError
         If a stored input is gone.
     """
-    loop = _Loop(work, store, report)
+    loop = _Loop(work, store, emit)
     crew = _Crew(loop, threads - 1)
     with store.grouping():
         try:
@@ -65,12 +67,12 @@ def run_here(work: Work, store: Store, report: Report | None, threads: int = 1) 
 
 
 class _Loop:
-    def __init__(self, work: Work, store: Store, report: Report | None) -> None:
+    def __init__(self, work: Work, store: Store, emit: Emit | None) -> None:
         self.work = work
         self.steps = work.plan.program.steps
         self.store = store
-        self.report = report
-        self.report_lock = threading.Lock()
+        self.emit = emit
+        self.telling = threading.Lock()
         self.lock = threading.Lock()
         self.changed = threading.Condition(self.lock)
         self.idle = False  # whether the calling thread waits for others
@@ -140,9 +142,6 @@ class _Loop:
         """Produce a step, make those ready that waited for nothing else, and take the next."""
         try:
             handle = self.produce(index)
-            if self.report is not None:
-                with self.report_lock:
-                    self.report(handle.planned.hex(), handle.outcome)
         except BaseException as error:  # noqa: BLE001  raised again where the run was asked for
             with self.lock:
                 if not self.ended:
@@ -173,7 +172,18 @@ class _Loop:
         step = self.steps[index]
         inputs = [self.handles.get(source) or self.stored(source) for source in step.inputs]
         spec = spec_of(step, self.jobs.of(step.bound), forced=index in self.work.forced)
-        return produce(spec, inputs, self.store, find=self.known.find)
+        if self.emit is None:
+            return produce(spec, inputs, self.store, find=self.known.find)
+        thread = threading.current_thread().name
+        return produce_and_tell(
+            lambda: produce(spec, inputs, self.store, find=self.known.find),
+            spec, self.tell, thread,
+        )  # fmt: skip
+
+    def tell(self, event: Event) -> None:
+        assert self.emit is not None
+        with self.telling:
+            self.emit(event)
 
     def stored(self, index: int) -> Handle:
         """Return the handle of a reused step; what is fetched through it is kept for all users."""
@@ -198,7 +208,8 @@ class _Crew:
 
     def start(self, what: Callable[[], None]) -> bool:
         """Start a thread; return False if there can be no more: the others do its work."""
-        thread = threading.Thread(target=what, name="invariant-dask-worker", daemon=True)
+        name = f"invariant-dask-worker-{self.helpers}"
+        thread = threading.Thread(target=what, name=name, daemon=True)
         try:
             thread.start()
         except RuntimeError as error:

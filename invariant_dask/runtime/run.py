@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from invariant_dask.ledger.folding import RunState
 from invariant_dask.plan.plan import Decision, Plan, PlannedNode
 from invariant_dask.plan.program import Program
 from invariant_dask.runtime.handle import Outcome
@@ -30,6 +31,9 @@ class Run:
 
     missed: list[Missed] = field(default_factory=list)
     """What tiers of a chain do not have, though it was published in this run or before it."""
+
+    state: RunState = field(default_factory=RunState)
+    """What its events tell, once it is over; empty if nobody asked for any."""
 
     @property
     def plan(self) -> Plan:

@@ -1,4 +1,4 @@
-"""Do the work that a plan leaves on whatever scheduler there is, reporting outcomes as they come.
+"""Do the work that a plan leaves on whatever scheduler there is, telling events as they come.
 
 Two kinds: a *local* one is in this process (or its pool), a *cluster* is reached through a
 distributed client. Both return handles.
@@ -22,9 +22,11 @@ from dask.system import CPU_COUNT
 
 from invariant_dask.errors import OpFailedError, SchedulerError, StoreNotSharedError
 from invariant_dask.runtime.graph import Work
-from invariant_dask.runtime.handle import Handle, Report
+from invariant_dask.runtime.handle import Handle
 from invariant_dask.runtime.loop import run_here
+from invariant_dask.runtime.outbox import Page
 from invariant_dask.runtime.settling import settled
+from invariant_dask.runtime.watching import Emit, outcome_of
 from invariant_dask.store.backend import Missed
 
 if TYPE_CHECKING:
@@ -47,7 +49,9 @@ class Scheduler(Protocol):
 
     def known(self, keys: Sequence[str]) -> Mapping[str, str]: ...
 
-    def execute(self, work: Work, report: Report | None) -> list[Handle]: ...
+    def page(self) -> Page | None: ...
+
+    def execute(self, work: Work, emit: Emit | None) -> list[Handle]: ...
 
     def close(self) -> None: ...
 
@@ -96,17 +100,24 @@ class LocalScheduler:
     def known(self, keys: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002  as on a cluster
         return {}
 
-    def execute(self, work: Work, report: Report | None) -> list[Handle]:
+    def page(self) -> None:
+        """Return nothing: there is no dashboard."""
+
+    def execute(self, work: Work, emit: Emit | None) -> list[Handle]:
         threads = self._threads()
         if threads:
-            return run_here(work, self.store, report, threads)
+            return run_here(work, self.store, emit, threads)
 
         # Dask's callbacks see the tasks of other threads as well.
-        ours = {step.planned for step in work.plan.program.steps} if report else set()
+        steps = work.plan.program.steps if emit else ()
+        ours = {step.planned: step for step in steps}
 
         def posttask(_key: str, result: Any, *_rest: object) -> None:
-            if report is not None and isinstance(result, Handle) and result.planned in ours:
-                report(result.planned.hex(), result.outcome)
+            step = ours.get(result.planned) if isinstance(result, Handle) else None
+            if step is not None and emit is not None:
+                op, run = step.bound.op.name, work.info.run
+                for event in outcome_of(result, step.node, op, run):
+                    emit(event)
 
         try:
             with Callback(posttask=posttask), self.store.grouping():
@@ -163,24 +174,29 @@ class ClusterScheduler:
         self._erred = [key for key, state in states.items() if state == "erred"]
         return {key: state for key, state in states.items() if state is not None}
 
-    def execute(self, work: Work, report: Report | None) -> list[Handle]:
+    def page(self) -> Page:
+        """Return where the scheduler's dashboard is told of runs."""
+        return Page(self.client)
+
+    def execute(self, work: Work, emit: Emit | None) -> list[Handle]:
         import distributed
         from dask._expr import LLGExpr
         from distributed.client import FutureCancelledError
         from distributed.scheduler import KilledWorker
 
-        from invariant_dask.runtime.sharing import listening
+        from invariant_dask.runtime.sharing import Listener, listening
 
         # The token spares Dask from hashing every task; it only has to be unique.
         graph = work.dask_graph()
         self._retry([key for key in self._erred if key in graph])
         expr = LLGExpr(graph, _determ_token=uuid.uuid4().hex)
         futures: list[Any] = []
+        listener = Listener(work.info.run, emit) if emit is not None else None
         quiet = {"distributed.admin.large-graph-warning-threshold": "1GiB"}
         try:
             with (
-                settled(self.client, work.info.store, True, self.missed),
-                listening(self.client, report),
+                listening(self.client, listener),
+                settled(self.client, work.info.store, True, self.missed, listener),
                 dask.config.set(quiet), _annotated(work.hints),
             ):  # fmt: skip
                 futures = self.client.get(expr, work.wanted_keys, sync=False)

@@ -1,4 +1,4 @@
-"""What a client agrees on with a cluster: one store that all see, one listener for outcomes.
+"""What a client agrees on with a cluster: one store that all see, listeners for events.
 
 A scheduler is one store and trust domain: who shares its keys believes the same signatures. The
 first user pins it in the scheduler's metadata; whoever comes with another store or policy works
@@ -7,18 +7,20 @@ under salted keys, so that neither is handed results that only the other's store
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from invariant_dask.core.digest import sha256
-from invariant_dask.errors import StoreNotSharedError, StoreUnavailableError
-from invariant_dask.runtime.handle import Outcome
-from invariant_dask.runtime.task import TOPIC
+from invariant_dask.errors import EventError, StoreNotSharedError, StoreUnavailableError
+from invariant_dask.ledger.events import Event, from_json
+from invariant_dask.runtime.outbox import TOPIC
 from invariant_dask.store.opening import StoreRef
 
 if TYPE_CHECKING:
@@ -27,8 +29,12 @@ if TYPE_CHECKING:
     from invariant_dask.store.base import Store
 
 _checked: WeakKeyDictionary[Any, dict[str, frozenset[str]]] = WeakKeyDictionary()
-_reports: WeakKeyDictionary[Any, list[Any]] = WeakKeyDictionary()
+_listeners: WeakKeyDictionary[Any, list[Listener]] = WeakKeyDictionary()
 _lock = threading.Lock()
+
+_PATIENCE = 10.0
+
+logger = logging.getLogger("invariant_dask.runtime")
 
 
 def _after_fork() -> None:
@@ -96,35 +102,63 @@ def _pin(domain: str, dask_scheduler: Any) -> str:
     return str(metadata.setdefault("store", domain))
 
 
+class Listener:
+    """Hears the events of one run that workers of a cluster send."""
+
+    def __init__(self, run: str, emit: Callable[[Event], None]) -> None:
+        self.run = run
+        self.emit = emit
+        self._settled: Counter[str] = Counter()
+        self._changed = threading.Condition()
+
+    def hear(self, data: Any) -> None:
+        """Take what came over the topic; what is no event of ours is for others, or damaged."""
+        if not isinstance(data, dict) or data.get("from") != "worker":
+            return
+        token = data.get("settled")
+        if isinstance(token, str):
+            with self._changed:
+                self._settled[token] += 1
+                self._changed.notify_all()
+        for each in data.get("events", ()):
+            if not isinstance(each, dict) or each.get("run") != self.run:
+                continue
+            try:
+                event = from_json(each)
+            except EventError as error:
+                logger.warning("an event of a worker cannot be read: %s", error)
+                continue
+            if event is not None:
+                self.emit(event)
+
+    def await_settled(self, token: str, workers: int) -> bool:
+        """Wait until so many workers have sent all they had; False if that takes too long."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._settled[token] >= workers, _PATIENCE)
+
+
 @contextmanager
-def listening(client: Client, report: Any) -> Iterator[None]:
-    """Pass outcomes that workers announce on to `report`, for the length of a block."""
-    if report is None:
+def listening(client: Client, listener: Listener | None) -> Iterator[None]:
+    """Let a listener hear what workers send, for the length of a block."""
+    if listener is None:
         yield
         return
     with _lock:
-        listeners = _reports.get(client)
+        listeners = _listeners.get(client)
         if listeners is None:
-            listeners = _reports[client] = []
+            listeners = _listeners[client] = []
             client.subscribe_topic(TOPIC, _dispatcher(listeners))
-        listeners.append(report)
+        listeners.append(listener)
     try:
         yield
     finally:
         with _lock:
-            listeners.remove(report)
+            listeners.remove(listener)
 
 
-def _dispatcher(listeners: list[Any]) -> Any:
-    def dispatch(event: tuple[float, dict[str, Any]]) -> None:
-        _, message = event
-        outcome = Outcome(
-            str(message["kind"]),
-            int(message["nanoseconds"]),
-            str(message.get("worker", "")),
-            int(message["attempts"]),
-        )
+def _dispatcher(listeners: list[Listener]) -> Any:
+    def dispatch(event: tuple[float, Any]) -> None:
         for listener in list(listeners):
-            listener(str(message["digest"]), outcome, run=message["run"])
+            listener.hear(event[1])
 
     return dispatch

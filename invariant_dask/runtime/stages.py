@@ -6,8 +6,8 @@ until nothing is open. The same in the client's process and in a growth task.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,11 +15,12 @@ from invariant_dask.core.digest import PlannedDigest
 from invariant_dask.errors import OutputsError
 from invariant_dask.plan.compile import Decisions
 from invariant_dask.plan.program import Program
-from invariant_dask.runtime.driver import Driver, Progress, sealed_value
+from invariant_dask.runtime.driver import Driver, sealed_value
 from invariant_dask.runtime.handle import Handle
 from invariant_dask.runtime.run import Run
 from invariant_dask.runtime.schedulers import Scheduler
 from invariant_dask.runtime.spec import RunInfo
+from invariant_dask.runtime.telling import Teller
 from invariant_dask.store.base import Store
 
 
@@ -32,7 +33,8 @@ class Stages:
     """Opens the scheduler; it is asked only if something has to run."""
     rerun: Collection[str] = ()
     """Ids of nodes to run whatever is stored."""
-    progress: Progress | None = None
+    teller: Teller | None = None
+    """Tells of the run, if anybody wants to know."""
     info: RunInfo | None = None
     """What tasks share, if somebody else asked for this."""
     read: Callable[[Handle], Any] = sealed_value
@@ -60,30 +62,42 @@ class Stages:
             assert grow is not None
             program = run.program
             run.program = program.selectors(forced_steps(program, self.rerun))
-            self.drive(run, sealed_value)
+            self.drive(run, sealed_value, last=False)
             decisions |= program.decide(run.values)
             run.end_stage()
             run.program = grow(decisions)
         check_known(run.program, self.rerun)
         self.drive(run, self.read)
 
-    def drive(self, run: Run, read: Callable[[Handle], Any]) -> None:
+    def drive(self, run: Run, read: Callable[[Handle], Any], *, last: bool = True) -> None:
         """Run one program of a run; what it makes is used by the next one of the same run."""
         steps = run.program.steps
         again = forced_steps(run.program, self.rerun)
         done = {index for index in again if steps[index].planned in self.made}
-        driver = Driver(self.store, run, again - done, self.progress, read, self.info)
+        driver = Driver(self.store, run, again - done, self.teller, read, self.info)
         # What is made from these is stored as it came out some other time.
         driver.void |= done
         try:
             driver.start()
             driver.take_over(self.made)
             if not driver.finished:
-                with self.scheduler() as chosen:
+                with self.scheduler() as chosen, self.telling(last):
                     driver.finish(chosen)
         finally:
             driver.root.release()
         self.made.update((steps[index].planned, made) for index, made in driver.handles.items())
+
+    @contextmanager
+    def telling(self, last: bool) -> Iterator[None]:
+        """Tell how the run ended while the scheduler can still be told."""
+        try:
+            yield
+        except BaseException as error:
+            if self.teller is not None and self.teller.is_awake:
+                self.teller.ended(error)
+            raise
+        if last and self.teller is not None and self.teller.is_awake:
+            self.teller.ended(None)
 
 
 def checked_names(rerun: Iterable[str]) -> list[str]:

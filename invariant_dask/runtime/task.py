@@ -15,14 +15,13 @@ from invariant_dask.core.digest import PlannedDigest
 from invariant_dask.core.sealed import SealedDict
 from invariant_dask.errors import ArtifactLostError, StoreUnavailableError
 from invariant_dask.runtime.handle import Handle, Outcome, Recipe
+from invariant_dask.runtime.outbox import outbox_of, say_settled
 from invariant_dask.runtime.produce import produce
 from invariant_dask.runtime.spec import RunInfo, Spec, bind_types
+from invariant_dask.runtime.watching import produce_and_tell
 from invariant_dask.store.backend import Missed
 from invariant_dask.store.base import Store
 from invariant_dask.store.opening import StoreRef
-
-TOPIC = "invariant-dask"
-"""The event topic of a scheduler on which outcomes are announced."""
 
 
 def run_node(spec: Spec, *handles: Handle) -> Handle:
@@ -32,10 +31,11 @@ def run_node(spec: Spec, *handles: Handle) -> Handle:
     store = spec.job.info.store.open()
     if worker is not None and not spec.job.store_first:
         _let_entries_wait(store)
-    handle = produce(spec, handles[: spec.arity], store, address)
-    if spec.job.reports and worker is not None:
-        announce(worker, spec, handle.outcome)
-    return handle
+    inputs = handles[: spec.arity]
+    if worker is None or not spec.job.reports:
+        return produce(spec, inputs, store, address)
+    emit = outbox_of(worker).emit
+    return produce_and_tell(lambda: produce(spec, inputs, store, address), spec, emit, address)
 
 
 _waiting: dict[Store, AbstractContextManager[None]] = {}
@@ -52,16 +52,21 @@ def _let_entries_wait(store: Store) -> None:
                 _waiting[store] = group
 
 
-def settle(ref: StoreRef, everywhere: bool = False) -> tuple[Missed, ...]:
+def settle(
+    ref: StoreRef, everywhere: bool = False, token: str = "", dask_worker: Any = None
+) -> tuple[Missed, ...]:
     """Commit what tasks of this worker published.
 
     With `everywhere`, also wait until all tiers of a chain have it, and return what they lack.
+    With a token, send all events that wait, and the token behind them.
 
     Raises
     ------
     StoreUnavailableError
         If not all of it could be kept.
     """
+    if token and dask_worker is not None:
+        say_settled(dask_worker, token)
     store = ref.open()
     with _waiting_lock:
         group = _waiting.pop(store, None)
@@ -128,20 +133,6 @@ def unwrap(types: tuple[str, ...], handle: Handle) -> Any:
 def unwrap_all(types: tuple[str, ...], names: Sequence[str], *handles: Handle) -> Any:
     """Return the sealed values of several outputs by name."""
     return SealedDict(zip(names, (unwrap(types, handle) for handle in handles), strict=True))
-
-
-def announce(worker: Any, spec: Spec, outcome: Outcome) -> None:
-    """Tell the client of a cluster what happened; local schedulers hand it the handle itself."""
-    worker.log_event(
-        TOPIC,
-        {
-            "run": spec.job.info.run,
-            "digest": spec.planned.hex(),
-            "kind": outcome.kind,
-            "nanoseconds": outcome.nanoseconds,
-            "attempts": outcome.attempts,
-        },
-    )
 
 
 def _cluster_worker() -> Any:

@@ -119,7 +119,8 @@ class ChainStore(Tiers):
             tier.count(hits=len(here), misses=len(missing) - len(here))
             if place and here:
                 self._promote(here, read, place, number)
-            found.update(here)
+            name = tier.name
+            found.update({digest: each._replace(tier=name) for digest, each in here.items()})
             rows = {**read, **rows} if rows else read
             missing = [digest for digest in missing if digest not in here]
             if not missing:
@@ -152,7 +153,7 @@ class ChainStore(Tiers):
     ) -> None:
         rows: dict[bytes, EntryRow] = {}
         claims: dict[bytes, EntryRow] = {}
-        for digest, (record, entry, _) in found.items():
+        for digest, (record, entry, *_) in found.items():
             own = _rows_of(digest, record, entry, read)
             if record.is_inline:
                 rows[record.resolved] = own[0]

@@ -24,7 +24,7 @@ from invariant_dask.errors import (
     StoreUnavailableError,
     UnknownTypeError,
 )
-from invariant_dask.store import keys
+from invariant_dask.store import keys, signals
 from invariant_dask.store.backend import Backend
 from invariant_dask.store.misses import Misses
 from invariant_dask.store.naming import parse_digest
@@ -168,7 +168,7 @@ class Reader(Backend):
         return found
 
     def _vouched(self, found: Found, rows: Mapping[bytes, bytes]) -> Found:
-        record, entry, _ = found
+        record, entry, *_ = found
         signed: list[tuple[bytes, bytes]] = [(record.resolved, record.signature)]
         if entry is not None:
             signed.append((entry.planned, entry.signature))
@@ -364,6 +364,7 @@ class Reader(Backend):
             "seen": seen,
         }
         self._keep_report(name, what, report)
+        signals.send(signals.Signal("quarantined", self.url, name, f"{what}: {seen}"))
 
     def _lose(self, record: Record, reason: str, cause: Exception | None = None) -> NoReturn:
         self.note_loss(record.resolved, reason)

@@ -257,6 +257,8 @@ class Found(NamedTuple):
     entry: PlannedEntry | None
     vouched: bool = False
     """Whether keys that are trusted here vouch for both; see `store.trust`."""
+    tier: str = ""
+    """The tier of a chain that had it; empty for a store alone."""
 
 
 def parse_entry(digest: bytes, data: bytes) -> Record | PlannedEntry:

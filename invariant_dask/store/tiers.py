@@ -17,6 +17,7 @@ from invariant_dask.errors import (
     StoreNotSharedError,
     StoreUnavailableError,
 )
+from invariant_dask.store import signals
 from invariant_dask.store.base import Store
 from invariant_dask.store.behind import Behind, Piece, Source
 from invariant_dask.store.breaker import FIRST_PAUSE, LONGEST_PAUSE, Breaker, Clock
@@ -236,6 +237,7 @@ class LiveTier:
         what = "left out" if breaker is self.reading else "not written to"
         text = "tier %s fails and is %s; it is tried again in %.3g s, then less often: %s"
         logger.warning(text, self.name, what, breaker.pause, error)
+        signals.send(signals.Signal("down", self.name, b"", f"{what}: {error}"))
 
     def _is_back(self) -> None:
         with self._lock:

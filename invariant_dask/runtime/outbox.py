@@ -1,0 +1,106 @@
+"""What workers and clients tell a scheduler, gathered: its time is everybody's."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from invariant_dask.ledger.events import SCHEMA, Event, to_json
+
+TOPIC = "invariant-dask"
+"""The event topic of a scheduler on which events are announced."""
+
+_EVERY = 0.1
+_MANY = 256
+_MOST = 1000
+
+logger = logging.getLogger("invariant_dask.runtime")
+
+_outboxes: WeakKeyDictionary[Any, Outbox] = WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+class Outbox:
+    """The events of one worker that are on their way."""
+
+    def __init__(self, worker: Any) -> None:
+        self._worker = worker
+        self._lock = threading.Lock()
+        self._waiting: list[dict[str, Any]] = []
+
+    def emit(self, event: Event) -> None:
+        """Send an event, soon."""
+        data = to_json(event)
+        with self._lock:
+            self._waiting.append(data)
+            waiting = len(self._waiting)
+        if waiting == 1:
+            loop = self._worker.loop
+            loop.add_callback(loop.call_later, _EVERY, self.flush)
+        elif waiting >= _MANY:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what waits now."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        if waiting:
+            self._worker.log_event(TOPIC, message("worker", waiting))
+
+
+def outbox_of(worker: Any) -> Outbox:
+    """Return the outbox of a worker."""
+    found = _outboxes.get(worker)
+    if found is None:
+        with _lock:
+            found = _outboxes.get(worker)
+            if found is None:
+                found = _outboxes[worker] = Outbox(worker)
+                worker.loop.add_callback(worker.plugin_add, _flushing(found))
+    return found
+
+
+def _flushing(outbox: Outbox) -> Any:
+    """Return a plugin of the worker that sends what waits before the worker closes."""
+    from distributed.diagnostics.plugin import WorkerPlugin
+
+    class Flushing(WorkerPlugin):  # type: ignore[misc]  # distributed is untyped here
+        name = "invariant-dask-outbox"
+
+        def teardown(self, worker: Any) -> None:  # noqa: ARG002  as Dask calls it
+            outbox.flush()
+
+    return Flushing()
+
+
+class Page:
+    """Where a client tells the scheduler of a run, for its dashboard."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def send(self, events: Sequence[Event]) -> None:
+        """Send events; a scheduler that is gone hears nothing, and the run says so itself."""
+        for at in range(0, len(events), _MOST):
+            batch = [to_json(event) for event in events[at : at + _MOST]]
+            if self._client.status != "running":
+                return
+            try:
+                self._client.log_event(TOPIC, message("client", batch))
+            except (OSError, TimeoutError) as error:
+                logger.info("the dashboard is not told of the run: %s", error)
+                return
+
+
+def message(sender: str, events: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what goes over the topic."""
+    return {"v": SCHEMA, "from": sender, "events": events}
+
+
+def say_settled(worker: Any, token: str) -> None:
+    """Send what waits, and behind it a word that this was all."""
+    outbox_of(worker).flush()
+    worker.log_event(TOPIC, {"v": SCHEMA, "from": "worker", "settled": token})
