@@ -155,13 +155,14 @@ class WatchedRun:
             return None  # nobody asks the page what a switch brought along
         if isinstance(event, RunPlanned):
             self.shape += 1
-        apply(self.state, event)
         if not isinstance(event, NodeEvent) or isinstance(event, OpLogged):
+            apply(self.state, event)
             return None
-        node = self.state.nodes.get(event.node)
-        if node is None:
-            return None
-        moved = self._moved(node)
+        known = self.state.nodes.get(event.node)
+        given_up = (known.saved, known.size) if known and known.state == "reused" else (0, 0)
+        apply(self.state, event)
+        node = self.state.nodes[event.node]
+        moved = self._moved(node, *given_up)
         if isinstance(event, NodePlanned):
             self._link(node)
             self._explain(node)
@@ -170,21 +171,24 @@ class WatchedRun:
 
     # --- nodes ---
 
-    def _moved(self, node: NodeState) -> bool:
-        """Count a node in the state it is in now; False if it was counted there before."""
+    def _moved(self, node: NodeState, saved: int, loaded: int) -> bool:
+        """Count a node in the state it is in now; False if it was counted there before.
+
+        What was saved and loaded for it then was not, if it is no longer reused.
+        """
         before, op = self._recall(node.node)
         if before is not None and _RANK[node.state] <= _RANK[before]:
             return False
         tally = self._tally(node.op or op)
         if before is not None:
             self.counts[before] -= 1
-            self._tally(op).counts[before] -= 1
+            then = self._tally(op)
+            then.counts[before] -= 1
+            then.saved -= saved
+            then.loaded -= loaded
         self.counts[node.state] += 1
         tally.counts[node.state] += 1
         self._seen.set(node.node, 1 + _RANK[node.state] + len(STATES) * self._numbers[tally.op])
-        if before == "reused":
-            tally.saved -= node.saved
-            tally.loaded -= node.size
         if node.state == "ran":
             tally.nanoseconds += node.nanoseconds
             tally.longest = max(tally.longest, node.nanoseconds)

@@ -42,7 +42,7 @@ media.addEventListener("change", paint)
 """
 
 
-class Page(DashboardComponent):  # type: ignore[misc]  # Dask's has no annotations
+class BoardPage(DashboardComponent):  # type: ignore[misc]  # Dask's has no annotations
     """One browser's view of a board: of the latest run, or of the one it chose."""
 
     def __init__(self, views: Views, wanted: str) -> None:
@@ -157,7 +157,7 @@ def add_page(scheduler: Any, views: Views, prefix: str) -> None:
 
     def show(_scheduler: Any, extra: dict[str, Any], doc: Any) -> None:
         given = doc.session_context.request.arguments.get("run", [b""])[0]
-        page = Page(views, given.decode(errors="replace")[:200])
+        page = BoardPage(views, given.decode(errors="replace")[:200])
         page.update()
         add_periodic_callback(doc, page, INTERVAL)
         doc.add_root(page.root)

@@ -16,7 +16,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 
 from invariant_dask.runtime.board import Board
 from invariant_dask.runtime.dashboard_views import Views
-from invariant_dask.runtime.task import TOPIC
+from invariant_dask.runtime.outbox import TOPIC
 
 logger = logging.getLogger(__name__)
 
