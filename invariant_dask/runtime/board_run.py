@@ -38,6 +38,7 @@ OPS, TIERS, REASONS, LANES, FAILURES, RECENT = 200, 20, 100, 200, 100, 100
 OTHER = "(other)"
 """Where all goes that would be one too many."""
 
+_OF_STORES = (StoreHit, StorePut, StoreQuarantined, TierDown)
 _RANK = {state: rank for rank, state in enumerate(STATES)}
 DONE = ("ran", "reused", "failed", "skipped", "cancelled", "shared")
 """The states that count as outcomes."""
@@ -147,8 +148,9 @@ class WatchedRun:
     def add(self, event: Event) -> NodeState | None:
         """Take an event in; return the node that came to another state by it, if any."""
         self.version += 1
-        self.latest = max(self.latest, event.time)
-        if isinstance(event, (StoreHit, StorePut, StoreQuarantined, TierDown)):
+        if event.time > self.latest:
+            self.latest = event.time
+        if isinstance(event, _OF_STORES):
             self._add_to_store(event)
             return None
         if isinstance(event, NodesGrown):
@@ -177,7 +179,8 @@ class WatchedRun:
         What was saved and loaded for it then was not, if it is no longer reused.
         """
         before, op = self._recall(node.node)
-        if before is not None and _RANK[node.state] <= _RANK[before]:
+        state = node.state
+        if before is not None and _RANK[state] <= _RANK[before]:
             return False
         tally = self._tally(node.op or op)
         if before is not None:
@@ -186,19 +189,19 @@ class WatchedRun:
             then.counts[before] -= 1
             then.saved -= saved
             then.loaded -= loaded
-        self.counts[node.state] += 1
-        tally.counts[node.state] += 1
-        self._seen.set(node.node, 1 + _RANK[node.state] + len(STATES) * self._numbers[tally.op])
-        if node.state == "ran":
+        self.counts[state] += 1
+        tally.counts[state] += 1
+        self._seen.set(node.node, 1 + _RANK[state] + len(STATES) * self._numbers[tally.op])
+        if state == "ran":
             tally.nanoseconds += node.nanoseconds
             tally.longest = max(tally.longest, node.nanoseconds)
             tally.size += node.size
-        elif node.state == "reused":
+        elif state == "reused":
             tally.saved += node.saved
             tally.loaded += node.size
-        elif node.state == "failed":
+        elif state == "failed":
             self.failed.append(node)
-        if node.state in {"ran", "failed"} and node.ended:
+        if (state == "ran" or state == "failed") and node.ended:
             self._span(node)
         return True
 

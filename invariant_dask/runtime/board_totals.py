@@ -23,6 +23,11 @@ BOUNDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0
 """Upper ends, in seconds, of what histograms count apart."""
 
 
+_COUNTED = (
+    StoreHit, StorePut, StoreQuarantined, TierDown, AttemptFailed, RunStarted, RunEnded
+)  # fmt: skip
+
+
 @dataclass(slots=True)
 class Histogram:
     """How often a time fell between which bounds."""
@@ -87,6 +92,8 @@ class Totals:
 
     def add_event(self, event: Event) -> None:
         """Count what is no outcome of a node."""
+        if not isinstance(event, _COUNTED):
+            return
         if isinstance(event, (StoreHit, StorePut)):
             tier = _bounded(self._tiers, event.tier, TIERS)
             kind = "hit" if isinstance(event, StoreHit) else "put"

@@ -24,9 +24,10 @@ def trim(data: Mapping[str, Any], sender: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in data.items():
         if type(value) is str:
-            found[name] = _cut(name, value)
+            plain = len(value) <= NAME_LIMIT and value.isascii()
+            found[name] = value if plain else _cut(name, value)
         elif type(value) is int:
-            found[name] = min(max(value, 0), _LATEST)
+            found[name] = value if 0 <= value <= _LATEST else min(max(value, 0), _LATEST)
         elif type(value) in {list, tuple}:
             limit = CAUSES_LIMIT if name in _TEXTS else ITEMS_LIMIT
             found[name] = [
