@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from invariant_dask.errors import EventError
 from invariant_dask.ledger.events import SCHEMA, from_json

@@ -33,6 +33,9 @@ EDGES = 20_000
 SPANS = 3000
 """How many executions the timeline has: the latest."""
 
+LANE_NAME = 40
+"""The most characters of a worker's name beside the timeline."""
+
 OPS, TIERS, REASONS, LANES, FAILURES, RECENT = 200, 20, 100, 200, 100, 100
 
 OTHER = "(other)"
@@ -148,8 +151,7 @@ class WatchedRun:
     def add(self, event: Event) -> NodeState | None:
         """Take an event in; return the node that came to another state by it, if any."""
         self.version += 1
-        if event.time > self.latest:
-            self.latest = event.time
+        self.latest = max(self.latest, event.time)
         if isinstance(event, _OF_STORES):
             self._add_to_store(event)
             return None
@@ -201,7 +203,7 @@ class WatchedRun:
             tally.loaded += node.size
         elif state == "failed":
             self.failed.append(node)
-        if (state == "ran" or state == "failed") and node.ended:
+        if state in {"ran", "failed"} and node.ended:
             self._span(node)
         return True
 
@@ -257,7 +259,7 @@ class WatchedRun:
 
     def _lane(self, node: NodeState, start: int) -> str:
         """Return where there is room: each worker has as many lanes as it ran ops at once."""
-        worker = node.worker.partition("://")[2] or node.worker or "?"
+        worker = (node.worker.partition("://")[2] or node.worker or "?")[:LANE_NAME]
         for number in range(1, 33):
             lane = worker if number == 1 else f"{worker} ({number})"
             if lane not in self._lanes and len(self._lanes) >= LANES:

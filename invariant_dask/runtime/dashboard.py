@@ -51,7 +51,10 @@ class BoardPage(DashboardComponent):  # type: ignore[misc]  # Dask's has no anno
         """The node, or op, whose facts are shown."""
         self._shown: tuple[str, int] | None = None
         self.select = Select(
-            value=wanted, options=[("", "latest run")], width=230, name="invariant-runs",
+            value=wanted,
+            options=[("", "latest run")],
+            width=230,
+            name="invariant-runs",
             stylesheets=[SELECT],
         )
         self.heading = _div("invariant-heading", TEXT)

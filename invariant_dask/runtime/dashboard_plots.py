@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
+from bokeh.layouts import column
 from bokeh.models import (
     BasicTickFormatter,
     Bezier,
@@ -20,7 +21,6 @@ from bokeh.models import (
     TapTool,
     Text,
 )
-from bokeh.layouts import column
 from bokeh.plotting import figure
 from distributed.dashboard.utils import update
 from distributed.utils import color_of

@@ -42,8 +42,8 @@ TEXT = (
 a { color: var(--link); text-decoration: none; } a:hover { text-decoration: underline; }
 h2 { font-size: 13px; font-weight: 600; margin: 0 0 6px; }
 h2 small, .soft { color: var(--soft); font-weight: 400; }
-code, pre { background: var(--code); border-radius: 4px; font: 12px/1.45 ui-monospace, "DejaVu Sans Mono",
-  Menlo, monospace; overflow-wrap: anywhere; }
+code, pre { background: var(--code); border-radius: 4px; font: 12px/1.45 ui-monospace,
+  "DejaVu Sans Mono", Menlo, monospace; overflow-wrap: anywhere; }
 code { padding: 1px 4px; } pre { margin: 4px 0; max-height: 260px; overflow: auto; padding: 8px;
   white-space: pre-wrap; }
 .head { align-items: baseline; display: flex; flex-wrap: wrap; gap: 4px 14px; }
@@ -58,7 +58,8 @@ code { padding: 1px 4px; } pre { margin: 4px 0; max-height: 260px; overflow: aut
 .tile b { display: block; font-size: 21px; font-variant-numeric: tabular-nums; font-weight: 600;
   line-height: 1.25; white-space: nowrap; } .tile span { color: var(--soft); font-size: 12px; }
 table { border-collapse: collapse; width: 100%; } td, th { border-bottom: 1px solid var(--line);
-  font-variant-numeric: tabular-nums; padding: 3px 8px 3px 0; text-align: left; vertical-align: top; }
+  font-variant-numeric: tabular-nums; padding: 3px 8px 3px 0; text-align: left;
+  vertical-align: top; }
 th { color: var(--soft); font-size: 12px; font-weight: 500; white-space: nowrap; }
 td.n, th.n { text-align: right; white-space: nowrap; } tr:last-child td { border-bottom: 0; }
 td.w { overflow-wrap: anywhere; } .scroll { max-height: 300px; overflow: auto; }

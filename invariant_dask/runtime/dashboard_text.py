@@ -59,7 +59,8 @@ def heading(run: Mapping[str, Any]) -> str:
     if expected and state == "running":
         parts.append(f'<span class="soft">ops are expected to take {show_seconds(expected)}</span>')
     if run["store"]:
-        parts.append(f'<span class="grow"></span><span class="soft">{_say(run["store"], 120)}</span>')
+        parts.append('<span class="grow"></span>')
+        parts.append(f'<span class="soft">{_say(run["store"], 120)}</span>')
     error = f'<pre style="max-height:80px">{_say(run["error"], 1000)}</pre>' if run["error"] else ""
     return f'<div class="head">{"".join(parts)}</div>{_bar(run["counts"])}{error}'
 
@@ -202,8 +203,9 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Iterable
     """Return a table of cells that are HTML already."""
     if not rows:
         return '<span class="soft">nothing so far</span>'
-    kinds = ["n" if place in set(numbers) else "w" for place in range(len(rows[0]))]
-    top = "".join(f'<th class="{kind}">{name}</th>' for kind, name in zip(kinds, head, strict=False))
+    right = set(numbers)
+    kinds = ["n" if place in right else "w" for place in range(len(rows[0]))]
+    top = "".join(f'<th class="{kinds[place]}">{name}</th>' for place, name in enumerate(head))
     lines = (
         "".join(f'<td class="{kind}">{cell}</td>' for kind, cell in zip(kinds, row, strict=True))
         for row in rows

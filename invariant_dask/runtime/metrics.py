@@ -40,7 +40,7 @@ class InvariantCollector(PrometheusCollector):  # type: ignore[misc]  # Dask's h
         for name, text, value in (
             ("events", "Events of runs that came in", board.received),
             ("events_dropped", "Events, or messages, that nobody could read", board.dropped),
-            ("attempts_failed", "Calls of ops that failed and were repeated", board.totals.attempts),
+            ("attempts_failed", "Calls of ops made once more", board.totals.attempts),
         ):
             yield CounterMetricFamily(self.build_name(name), text, value=value)
 

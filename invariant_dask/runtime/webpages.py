@@ -28,7 +28,7 @@ FindKey = Callable[[str], str]
 """Returns Dask's key for a planned digest in hex, empty if the scheduler holds none."""
 
 
-class _Handler(RequestHandler):  # type: ignore[misc]  # tornado is not followed
+class _Handler(RequestHandler):
     def initialize(self, board: Board, find_key: FindKey) -> None:
         self.board = board
         self.find_key = find_key

@@ -49,9 +49,7 @@ def shown(browser: Any) -> Iterator[Any]:
     complaints: list[str] = []
 
     def show(url: str, theme: str = "light") -> Any:
-        context = browser.new_context(
-            color_scheme=theme, viewport={"width": 1500, "height": 1000}
-        )
+        context = browser.new_context(color_scheme=theme, viewport={"width": 1500, "height": 1000})
         page = context.new_page()
         page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: complaints.append(str(error)))

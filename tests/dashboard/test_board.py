@@ -45,7 +45,6 @@ from invariant_dask.runtime.board import FEW, RUNS, Board
 from invariant_dask.runtime.board_run import OPS, OTHER, REASONS, SPANS, TIERS, WINDOW
 from invariant_dask.runtime.board_view import counts, details, overview, summary
 
-
 ROOT = Path(__file__).parents[2]
 
 
@@ -89,9 +88,7 @@ def test_node_that_is_told_of_twice_counts_once_after_it_was_forgotten_too() -> 
 
 
 def test_node_that_ran_after_all_is_no_longer_counted_as_reused_or_failed() -> None:
-    board = board_of(
-        *reused("a", "op"), failed("b", "op", "no"), *ran("a", "op"), *ran("b", "op")
-    )
+    board = board_of(*reused("a", "op"), failed("b", "op", "no"), *ran("a", "op"), *ran("b", "op"))
     assert told(board) == {"ran": 2}
     found = details(board.latest, 0)
     assert (found["saved_seconds"], found["reused_bytes"]) == (0.0, 0)

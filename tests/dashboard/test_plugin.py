@@ -234,7 +234,8 @@ def test_page_that_cannot_be_added_leaves_the_scheduler_and_its_runs_alone(
     monkeypatch.setattr("invariant_dask.runtime.plugins._add_pages", broken)
     assert compile(graph(), store=MemoryStore()).compute(scheduler=local_client) == 6
     assert "no page of invariant-dask" in caplog.text
-    assert NAME in local_client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.plugins))
+    found = local_client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.plugins))
+    assert NAME in found
 
 
 def test_plugin_travels_in_few_bytes_and_names_the_public_class() -> None:
@@ -259,7 +260,9 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("missing", [["bokeh"], ["prometheus_client"], ["bokeh", "prometheus_client"]])
+@pytest.mark.parametrize(
+    "missing", [["bokeh"], ["prometheus_client"], ["bokeh", "prometheus_client"]]
+)
 def test_api_works_without(missing) -> None:
     path = os.pathsep.join(map(str, [ROOT, ROOT / "tests"]))
     done = subprocess.run(
