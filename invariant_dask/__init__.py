@@ -38,8 +38,8 @@ __all__ = [
     "Cel", "ChainStore", "Compiled", "DashboardPlugin", "Decision", "DiskStore", "Document", "File",
     "FileArtifact", "Graph", "ICacheable", "MemoryStore", "Node", "NullStore", "ObjectStore",
     "OpRegistry", "Plan", "ReadOnly", "Ref", "Run", "Secret", "SubGraphNode", "SwitchNode", "Tier",
-    "__version__", "cacheable", "cel", "compile", "default_registry", "dump_graph", "load_document", "load_graph",
-    "op", "open_store", "ref",
+    "__version__", "cacheable", "cel", "compile", "default_registry", "dump_graph", "load_document",
+    "load_graph", "op", "open_store", "ref",
 ]  # fmt: skip
 
 _HOMES = {
