@@ -1,4 +1,4 @@
-"""The parts of the page that are drawn, and the table of ops."""
+"""The parts of the page that are drawn."""
 
 from __future__ import annotations
 
@@ -11,18 +11,13 @@ from bokeh.models import (
     BasicTickFormatter,
     Bezier,
     ColumnDataSource,
-    DataTable,
     Div,
     FactorRange,
     HoverTool,
-    NumberFormatter,
-    StringFormatter,
-    TableColumn,
     TapTool,
     Text,
 )
 from bokeh.plotting import figure
-from distributed.dashboard.utils import update
 from distributed.utils import color_of
 
 from invariant_dask.runtime import dashboard_text as text
@@ -33,7 +28,6 @@ from invariant_dask.runtime.dashboard_style import (
     COLOURS,
     INK,
     PANEL,
-    TABLE,
     show_seconds,
 )
 
@@ -257,53 +251,6 @@ class GraphPlot:
             "c0": [(a.x + b.x) / 2 for a, b in ends],
             "c1": [(a.x + b.x) / 2 for a, b in ends],
         }
-
-
-class OpTable:
-    """Numbers by op; a click on a column sorts."""
-
-    FIELDS = (
-        ("op", "op", None),
-        ("nodes", "nodes", "0,0"),
-        ("running", "running", "0,0"),
-        ("ran", "ran", "0,0"),
-        ("reused", "reused", "0,0"),
-        ("failed", "failed", "0,0"),
-        ("seconds", "seconds", "0,0.000"),
-        ("mean_seconds", "mean", "0,0.0000"),
-        ("longest_seconds", "longest", "0,0.0000"),
-        ("saved_seconds", "saved", "0,0.000"),
-        ("made_bytes", "made", "0.0 d"),
-        ("reused_bytes", "reused bytes", "0.0 d"),
-    )
-
-    def __init__(self) -> None:
-        self.source = ColumnDataSource(
-            {name: [] for name, _, _ in self.FIELDS}, name="invariant-ops"
-        )
-        columns = [
-            TableColumn(
-                field=name,
-                title=title,
-                width=260 if form is None else 80,
-                formatter=StringFormatter()
-                if form is None
-                else NumberFormatter(format=form, text_align="right"),
-            )
-            for name, title, form in self.FIELDS
-        ]
-        self.table = DataTable(
-            source=self.source, columns=columns, index_position=None, height=190,
-            sizing_mode="stretch_width", stylesheets=[TABLE + ":host { border: 0; padding: 0; }"],
-            selectable=False, reorderable=False,
-        )  # fmt: skip
-        self.root = _card(_title("Ops", "seconds of work, bytes of artifacts"), self.table)
-
-    def update(self, rows: list[dict[str, Any]]) -> None:
-        """Show other numbers."""
-        rows = sorted(rows, key=lambda each: -each["seconds"])
-        update(self.source, {name: [each[name] for each in rows] for name, _, _ in self.FIELDS})
-        self.table.height = min(420, 40 + 25 * max(2, len(rows)))
 
 
 def _chooser(source: ColumnDataSource, choose: Choose) -> Callable[[str, Any, list[int]], None]:

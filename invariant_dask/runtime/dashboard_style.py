@@ -62,7 +62,8 @@ table { border-collapse: collapse; width: 100%; } td, th { border-bottom: 1px so
   vertical-align: top; }
 th { color: var(--soft); font-size: 12px; font-weight: 500; white-space: nowrap; }
 td.n, th.n { text-align: right; white-space: nowrap; } tr:last-child td { border-bottom: 0; }
-td.w { overflow-wrap: anywhere; } .scroll { max-height: 300px; overflow: auto; }
+td.w { overflow-wrap: anywhere; } td.k { color: var(--soft); white-space: nowrap; width: 1%; }
+td, code, b, .soft { unicode-bidi: isolate; } .scroll { max-height: 300px; overflow: auto; }
 .dot { border-radius: 50%; display: inline-block; height: 9px; margin-right: 5px; width: 9px; }
 .key { display: flex; flex-wrap: wrap; gap: 2px 12px; } .key span { white-space: nowrap; }
 """
@@ -75,20 +76,6 @@ SELECT = (
     + """
 .bk-input { background-color: var(--card) !important; border-color: var(--line) !important;
   border-radius: 6px; color: var(--ink) !important; }
-"""
-)
-
-TABLE = (
-    CARD
-    + """
-.slick-header.ui-state-default, .slick-header-columns, .slick-header-column.ui-state-default {
-  background: var(--card) !important; background-image: none !important; border-color: var(--line)
-  !important; color: var(--soft) !important; font-weight: 500; }
-.slick-row, .slick-row.even, .slick-row.odd, .slick-cell { background: var(--card) !important;
-  border-color: var(--line) !important; color: var(--ink) !important; font-variant-numeric:
-  tabular-nums; }
-.slick-row:hover .slick-cell { background: var(--code) !important; }
-.slick-viewport, .grid-canvas, .slick-pane { background: var(--card) !important; }
 """
 )
 

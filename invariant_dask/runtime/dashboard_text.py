@@ -103,6 +103,26 @@ def tiles(run: Mapping[str, Any]) -> str:
     return f'<div class="tiles">{"".join(bits)}</div>'
 
 
+def ops(run: Mapping[str, Any]) -> str:
+    """Return the numbers of each op, those that took longest first."""
+    rows = [
+        [
+            _say(op["op"], 120), show_count(op["nodes"]), show_count(op["running"]),
+            show_count(op["ran"]), show_count(op["reused"]), show_count(op["failed"]),
+            show_seconds(op["seconds"]), show_seconds(op["mean_seconds"]),
+            show_seconds(op["longest_seconds"]), show_seconds(op["saved_seconds"]),
+            show_bytes(op["made_bytes"]), show_bytes(op["reused_bytes"]),
+        ]
+        for op in sorted(run["ops"], key=lambda op: (-op["seconds"], op["op"]))
+        if op["nodes"]
+    ]  # fmt: skip
+    head = (
+        "op", "nodes", "running", "ran", "reused", "failed", "time", "mean", "longest", "saved",
+        "made", "reused",
+    )  # fmt: skip
+    return _section("Ops", "time of work, bytes of artifacts", _table(head, rows, range(1, 12)))
+
+
 def stores(run: Mapping[str, Any]) -> str:
     """Return what each store, or tier of it, answered and took."""
     rows = [
@@ -192,19 +212,25 @@ def node_table(facts: Mapping[str, Any]) -> str:
         else:
             shown = _say(value, 1000)
         rows.append([name.replace("_", " "), shown])
-    return _table((), rows)
+    return _table((), rows, keys=True)
 
 
 def _section(title: str, about: str, body: str) -> str:
     return f'<h2>{title} <small>{about}</small></h2><div class="scroll">{body}</div>'
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Iterable[int] = ()) -> str:
-    """Return a table of cells that are HTML already."""
+def _table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    numbers: Iterable[int] = (),
+    keys: bool = False,
+) -> str:
+    """Return a table of cells that are HTML already; with `keys`, the first ones are names."""
     if not rows:
         return '<span class="soft">nothing so far</span>'
     right = set(numbers)
     kinds = ["n" if place in right else "w" for place in range(len(rows[0]))]
+    kinds[0] = "k" if keys else kinds[0]
     top = "".join(f'<th class="{kinds[place]}">{name}</th>' for place, name in enumerate(head))
     lines = (
         "".join(f'<td class="{kind}">{cell}</td>' for kind, cell in zip(kinds, row, strict=True))

@@ -292,13 +292,13 @@ def check_long_run(nodes: int, megabytes: int) -> None:
 
 
 def test_run_of_100_000_nodes_is_counted_exactly_in_little_memory() -> None:
-    check_long_run(100_000, 40)
+    check_long_run(100_000, 25)
 
 
 @pytest.mark.full
 @pytest.mark.timeout(1800)
 def test_run_of_a_million_nodes_is_counted_exactly_in_bounded_memory() -> None:
-    check_long_run(1_000_000, 100)
+    check_long_run(1_000_000, 60)
 
 
 def test_worker_that_dask_names_is_that_of_events_without_one() -> None:

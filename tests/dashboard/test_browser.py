@@ -43,6 +43,12 @@ def wait_for(page: Any, name: str, number: int) -> None:
     expect(tile(page, name)).to_have_text(str(number), timeout=60_000)
 
 
+def op_row(page: Any, op: str) -> list[str]:
+    """Return what the table of ops shows of one: nodes, running, ran, reused, failed."""
+    row = page.get_by_role("row").filter(has=page.get_by_role("cell", name=op, exact=True))
+    return row.first.locator("td").all_inner_texts()[1:6]  # type: ignore[no-any-return]
+
+
 def spots(page: Any) -> dict[str, str]:
     """Return the colours in the picture of the graph by name."""
     return page.evaluate(  # type: ignore[no-any-return]
@@ -99,6 +105,8 @@ def watch_a_run(client: Any, show: Any, status: str, tmp_path: Path, shot: Path)
         thread.start()
         wait_for(page, "ran", 2)
         wait_for(page, "running", 1)
+        assert op_row(page, "t:needs-file") == ["1", "1", "0", "0", "0"]
+        assert op_row(page, "t:total") == ["2", "0", "2", "0", "0"]
         page.screenshot(path=shot.with_name(f"{shot.name}-running.png"), full_page=True)
         opened.set()
         wait_for(page, "ran", 3)
@@ -106,6 +114,7 @@ def watch_a_run(client: Any, show: Any, status: str, tmp_path: Path, shot: Path)
         thread.join()
     assert results == [{"waits": "through", "last": 6}]
     page.get_by_text("finished", exact=True).wait_for()
+    assert op_row(page, "t:needs-file") == ["1", "0", "1", "0", "0"]
     assert set(spots(page)) == {"first", "waits", "last"}
     assert len(set(spots(page).values())) == 1
     collection.compute(scheduler=client)

@@ -291,8 +291,7 @@ def test_events_that_came_before_the_page_was_open_are_on_it(watched) -> None:
     with pull_session(url=f"{address(watched)}/invariant") as session:
         named = session.document.get_model_by_name
         assert named("invariant-graph").data["name"] == ["src", "left", "right", "end"]
-        ops = named("invariant-ops").data
-        assert dict(zip(ops["op"], ops["failed"], strict=True))["photo:blur"] == 1
+        assert "photo:blur" in named("invariant-ops").text
         assert "poster" in named("invariant-heading").text
         assert list(named("invariant-timeline").data["node"]) == ["left", "right"]
 
