@@ -10,43 +10,46 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dask.delayed import Delayed
 
 from invariant_dask.core.digest import parse_hex
 from invariant_dask.core.manifest import NONCE_SIZE
 from invariant_dask.core.sealed import SealedDict
-from invariant_dask.errors import ArtifactLostError, OutputsError
+from invariant_dask.errors import (
+    OpError,
+    OutputsError,
+    SpecError,
+)
 from invariant_dask.graph.composite import Vertex
 from invariant_dask.graph.markers import Ref
 from invariant_dask.graph.model import Graph
 from invariant_dask.ledger.events import Event
 from invariant_dask.ops.registry import ForeignRegistry, adopt_registry, default_registry
 from invariant_dask.ops.table import OpTable
-from invariant_dask.plan.binding import FileResolver
-from invariant_dask.plan.compile import Decisions, compile_bound, compile_graph
+from invariant_dask.plan.compile import compile_graph
+from invariant_dask.plan.explanation import Explanation
 from invariant_dask.plan.plan import Plan
-from invariant_dask.plan.program import BindOp, BoundOp, Program, bind_op
-from invariant_dask.plan.seed import Sown, sow
-from invariant_dask.runtime import code, collector, graph, planner
+from invariant_dask.plan.program import bind_op
+from invariant_dask.runtime import code, collector, explaining, graph, planner
 from invariant_dask.runtime.choice import check_choice
-from invariant_dask.runtime.driver import info_of, writer
-from invariant_dask.runtime.growth import growing_graph, growing_key
-from invariant_dask.runtime.handle import decode_artifact
+from invariant_dask.runtime.collection import Collection, Undecided
+from invariant_dask.runtime.driver import writer
 from invariant_dask.runtime.recording import Recording, recorded
 from invariant_dask.runtime.run import Run
 from invariant_dask.runtime.schedulers import scheduler_for
-from invariant_dask.runtime.spec import RunInfo
 from invariant_dask.runtime.stages import Stages, check_known, checked_names, forced_steps
 from invariant_dask.runtime.telling import Progress
-from invariant_dask.store.base import Store
 from invariant_dask.store.collecting import try_to_keep_budget
 from invariant_dask.store.file_hashes import FileHasher
 from invariant_dask.store.opening import Where, open_store
+
+if TYPE_CHECKING:
+    from invariant_dask.view.drawing import Drawing
+    from invariant_dask.view.grouping import Detail
 
 __all__ = ["Compiled", "Progress", "Run", "compile"]
 
@@ -107,133 +110,17 @@ def compile(  # noqa: A001  the verb of this package
             registry=chosen, resolve_file=hasher, nonce=os.urandom(NONCE_SIZE),
         )  # fmt: skip
     if not program.open:
-        return Compiled(program, opened)
+        return Compiled(program, opened, context=context or ())
     # The caller may change the graph before its switches are decided.
     kept = Graph(program.name, graph)
-    return Compiled(program, opened, Undecided(kept, dict(context or {}), bind, hasher))
+    undecided = Undecided(kept, dict(context or {}), bind, hasher)
+    return Compiled(program, opened, undecided, context or ())
 
 
-@dataclass(frozen=True)
-class Undecided:
-    """What a program with open switches was compiled from."""
+class Compiled(Collection):
+    """A compiled graph: a Dask collection with plans."""
 
-    graph: Mapping[str, Vertex]
-    context: Mapping[str, object]
-    bind: BindOp
-    resolve_file: FileResolver
-
-    def grow(self, program: Program, decisions: Decisions) -> Program:
-        """Compile again, now that some switches are decided."""
-        return compile_bound(
-            self.graph, program.outputs, self.context, bind=self.bind,
-            resolve_file=self.resolve_file, nonce=program.nonce, decisions=decisions,
-        )  # fmt: skip
-
-    def sow(self, program: Program) -> Sown:
-        """Return what the rest of the program grows from, elsewhere."""
-        return sow(
-            self.graph, program, self.context, bind=self.bind, resolve_file=self.resolve_file
-        )
-
-
-class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
-    """A compiled graph: a Dask collection with plans.
-
-    It subclasses `Delayed` because that is the only kind of collection that other Dask collections
-    take over task by task instead of copying it under random keys.
-    """
-
-    __slots__ = ("_complete", "_sown", "_undecided", "program", "store")
-
-    program: Program
-    store: Store
-
-    def __init__(self, program: Program, store: Store, undecided: Undecided | None = None) -> None:
-        super().__init__("" if program.open else graph.value_key(program), None)
-        self.program = program
-        self.store = store
-        self._undecided = undecided
-        self._sown: Sown | None = None
-        self._complete: graph.DaskGraph | None = None
-
-    # --- what it is ---
-
-    @property
-    def digests(self) -> Mapping[str, str]:
-        """Planned digest of each node, in hex.
-
-        With several outputs, `<outputs>` names all of them together. What depends on a switch that
-        is not decided has none yet.
-        """
-        steps = self.program.steps
-        digests = {node: steps[i].planned.hex() for node, i in self.program.index.items()}
-        if len(self.program.outputs) > 1 and not self.program.open:
-            digests["<outputs>"] = graph.bundle_hex(self.program)
-        return digests
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """Ids of the outputs."""
-        return self.program.outputs
-
-    def __repr__(self) -> str:
-        count = len(self.program.index) + len(self.program.inlined)
-        return f"<Compiled: {count} nodes -> {', '.join(self.outputs[:4])}; {self.store!r}>"
-
-    def __getattr__(self, name: str) -> Any:
-        # Delayed would answer any name with a task that gets that attribute.
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _as_delayed, (self.key, self.dask)
-
-    # --- plain Dask ---
-
-    @property
-    def _key(self) -> str:
-        # Dask reads this one too. An undecided graph is named when somebody asks, not before:
-        # that takes a look at all that might be needed.
-        return growing_key(self._sow()) if self.program.open else self._layer
-
-    @_key.setter
-    def _key(self, key: str) -> None:
-        pass  # `Delayed` keeps it as the name of its layer as well
-
-    def __dask_layers__(self) -> tuple[str, ...]:
-        return (self.key,)
-
-    @property
-    def dask(self) -> graph.DaskGraph:
-        """The complete graph for plain Dask; its tasks ask the store first.
-
-        What depends on switches that are not decided is one task, which makes it in place.
-
-        Raises
-        ------
-        StaleCodeError
-            If an op, or code it uses, changed since the graph was compiled.
-        """
-        code.recheck_ops(self.program.steps)
-        if self._sown is not None:
-            code.recheck_all(op for op in self._sown.ops.values() if isinstance(op, BoundOp))
-        return self._graph()
-
-    def _graph(self) -> graph.DaskGraph:
-        if self._complete is None:
-            with collector.paused():
-                self._complete = self._complete_graph(self.program)
-        return self._complete
-
-    def _complete_graph(self, program: Program) -> graph.DaskGraph:
-        if program.open:
-            return growing_graph(program, self._sow(), self.info(""))
-        return graph.complete_graph(program, self.info(""))
-
-    def _sow(self) -> Sown:
-        if self._sown is None:
-            assert self._undecided is not None
-            self._sown = self._undecided.sow(self.program)
-        return self._sown
+    __slots__ = ()
 
     def frozen(self) -> Delayed:
         """Plan now, and return a plain Dask object for what is left to do.
@@ -268,48 +155,46 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         OutputsError
             If `rerun` names an unknown node.
         """
+        plan = self._planned(rerun)
+        return explaining.add_causes(plan, self.store)
+
+    def explain(self, node: str, *, rerun: Iterable[str] = ()) -> Explanation:
+        """Return why a node would run, be reused or be left alone; nothing runs.
+
+        What would run is compared with the nearest record of its op that the store has, whoever
+        wrote it.
+
+        Parameters
+        ----------
+        node
+            Id of a node.
+        rerun
+            Ids of nodes to run whatever is stored.
+
+        Raises
+        ------
+        OutputsError
+            If `node` or `rerun` names an unknown node.
+        """
+        return explaining.explain_in(self._planned(rerun), node, self.store)
+
+    def _planned(self, rerun: Iterable[str]) -> Plan:
+        """Return the plan, as far as what is stored decides it; without causes."""
         names = checked_names(rerun)
         program, plan = self._decided(names)
         if program.open:
-            plan = planner.make_open_plan(program, self.store, forced_steps(program, names))
-        else:
-            check_known(program, names)
-        return planner.add_causes(plan, self.store)
+            return planner.make_open_plan(program, self.store, forced_steps(program, names))
+        check_known(program, names)
+        return plan
 
-    def _decided(self, rerun: Sequence[str] = ()) -> tuple[Program, Plan]:
-        """Return the program as far as what is stored decides it, and a plan.
-
-        If that is not all of it, the plan is for what decides the rest.
-        """
-        program, decisions = self.program, dict[str, str]()
-        while program.open:
-            stage = program.selectors()
-            plan, _ = planner.make_plan(stage, self.store, forced=forced_steps(stage, rerun))
-            values = self._stored_values(plan)
-            if values is None:
-                return program, plan
-            assert self._undecided is not None
-            decisions |= program.decide(values)
-            program = self._undecided.grow(program, decisions)
-        plan, _ = planner.make_plan(program, self.store, forced=forced_steps(program, rerun))
-        return program, plan
-
-    def _stored_values(self, plan: Plan) -> dict[str, Any] | None:
-        """Return the values of the outputs, or None if any of them takes a run."""
-        if plan.run:
-            return None
-        program = plan.program
-        records = {
-            node: plan.found[index].record
-            for node, index in zip(program.outputs, program.targets, strict=True)
-        }
-        try:
-            fetched = {node: self.store.fetch(record) for node, record in records.items()}
-        except ArtifactLostError:
-            return None
-        return {node: decode_artifact(*stored) for node, stored in fetched.items()}
-
-    def compute(self, *, scheduler: Any = None, rerun: Iterable[str] = (), **options: Any) -> Any:
+    def compute(
+        self,
+        *,
+        scheduler: Any = None,
+        rerun: Iterable[str] = (),
+        ledger: str | os.PathLike[str] | bool | None = None,
+        **options: Any,
+    ) -> Any:
         """Return the value of the output, or a dict of values by id for several.
 
         Parameters
@@ -319,6 +204,8 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
             or the address of a scheduler. By default what Dask would use.
         rerun
             Ids of nodes to run whatever is stored.
+        ledger
+            As for `run`; by default, only what runs on a cluster is recorded.
         **options
             Further options of a local scheduler, such as `num_workers`.
 
@@ -333,7 +220,8 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         SchedulerError
             If the scheduler does not answer.
         """
-        values = self._execute(scheduler, rerun, options, Recording()).values
+        recording = None if ledger is False else Recording(ledger is not None, ledger)
+        values = self._execute(scheduler, rerun, options, recording).values
         return values[self.outputs[0]] if len(self.outputs) == 1 else SealedDict(values)
 
     def run(
@@ -344,6 +232,8 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         progress: Progress | None = None,
         observe: Callable[[Event], object] | None = None,
         strict: bool = False,
+        ledger: str | os.PathLike[str] | bool | None = None,
+        tags: Iterable[str] = (),
         **options: Any,
     ) -> Run:
         """Run as `compute` does, and return what happened together with the values.
@@ -358,7 +248,14 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
             Called with each event of the run, soon after it happened and in another thread. If it
             fails, that is logged once and it is called no more.
         strict
-            Whether that is an error instead, raised when the run is over.
+            Whether that is an error instead, raised when the run is over. So is a journal or
+            history that cannot be written.
+        ledger
+            The folder in which the run is recorded, or False. By default `$INVARIANT_LEDGER`, else
+            the folder `ledger` in that of the store, else `.invariant/ledger`; a store of this
+            process alone has none.
+        tags
+            What to find the run by later.
 
         Raises
         ------
@@ -367,8 +264,54 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         OptionError, OpError, StoreNotSharedError, SchedulerError
             As for `compute`.
         """
-        recording = Recording(True, progress, observe, strict)
-        return self._execute(scheduler, rerun, options, recording)
+        recording = Recording(True, ledger, progress, observe, strict)
+        return self._execute(scheduler, rerun, options, recording, _texts(tags))
+
+    def visualize(  # what Dask calls a picture, of nodes with decisions instead of tasks
+        self,
+        filename: str | os.PathLike[str] | None = None,
+        format: str | None = None,  # noqa: A002
+        *,
+        detail: Detail = "auto",
+        rerun: Iterable[str] = (),
+        error: OpError | None = None,
+    ) -> Drawing:
+        """Draw the graph with what would run, what is reused and what is not looked at.
+
+        Parameters
+        ----------
+        filename
+            A file to write; its suffix says the format.
+        format
+            `html`, a page to move around in; `svg` or `png`, which Graphviz draws; or `dot`. Only
+            needed where the suffix of the file does not say it.
+        detail
+            `nodes` draws every node, `ops` groups of them by op, and `auto` groups if there are
+            more than 500.
+        rerun
+            As for `plan`.
+        error
+            What a run ended with: its node is drawn as failed, and what needs it as skipped.
+
+        Returns
+        -------
+        Drawing
+            A notebook shows it; it has `.save(file)`, `.svg()`, `.html()` and `.dot()`.
+
+        Raises
+        ------
+        PictureError
+            If there is no such format or level of detail.
+        GraphvizError
+            If Graphviz is needed, and not there or not able to.
+        """
+        from invariant_dask.view.drawing import check_asked, draw
+        from invariant_dask.view.marking import course_after, picture_of
+
+        check_asked(filename, format, detail)
+        plan = self.plan(rerun=rerun)
+        course = course_after(plan, error)
+        return draw(picture_of(plan, course, outputs=self.outputs), filename, format, detail)
 
     def invalidate(self, node: str) -> int:
         """Forget what is stored for a node; return how many entries went."""
@@ -378,16 +321,13 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
 
     # --- how it runs ---
 
-    def info(self, run: str) -> RunInfo:
-        """Return what all tasks of one submission share."""
-        return info_of(self.store, run)
-
     def _execute(
         self,
         scheduler: Any,
         rerun: Iterable[str],
         options: dict[str, Any],
-        recording: Recording,
+        recording: Recording | None,
+        tags: tuple[str, ...] = (),
     ) -> Run:
         names = checked_names(rerun)
         check_choice(scheduler, options)
@@ -399,7 +339,8 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
             program = program.renewed(os.urandom(NONCE_SIZE))
         run = Run(uuid.uuid4().hex, program, time.time_ns())
         grow = partial(self._undecided.grow, program) if self._undecided is not None else None
-        with recorded(run, self.store, recording, self._asked(names)) as teller:
+        asked = self._asked() | {"rerun": tuple(names), "tags": tags}
+        with recorded(run, self.store, recording, asked) as teller:
             stages = Stages(self.store, lambda: scheduler_for(scheduler, options), names, teller)
             stages.follow(run, grow)
         if run.plan.run:
@@ -407,7 +348,7 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         run.seconds = (time.time_ns() - run.started) / 1e9
         return run
 
-    def _asked(self, rerun: Sequence[str]) -> dict[str, Any]:
+    def _asked(self) -> dict[str, Any]:
         """Return what a run of this is asked for, as its first event tells it."""
         program = self.program
         return {
@@ -417,9 +358,11 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
             "store": self.store.url,
             "policy": self.store.terms.trust.short,
             "writer": writer(),
-            "rerun": tuple(rerun),
+            "context": self._context,
         }
 
 
-def _as_delayed(key: str, dsk: graph.DaskGraph) -> Delayed:
-    return Delayed(key, dsk)
+def _texts(tags: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(tags, str):
+        raise SpecError(f"tags must be a list of texts; write [{tags!r}]")
+    return tuple(tags)

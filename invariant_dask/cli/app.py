@@ -15,10 +15,13 @@ import click
 
 from invariant_dask._version import __version__
 from invariant_dask.cli.documents import dump, validate
+from invariant_dask.cli.explain import explain
+from invariant_dask.cli.graph import graph
 from invariant_dask.cli.inputs import Asked, Input, read_input, takes_a_graph, with_cures
 from invariant_dask.cli.keys import keygen, trusted_keys
 from invariant_dask.cli.ops import ops
 from invariant_dask.cli.outputs import Target, told
+from invariant_dask.cli.runs import runs
 from invariant_dask.cli.store import store as store_commands
 from invariant_dask.errors import InvariantError, OpError
 
@@ -93,8 +96,11 @@ def app() -> None:
 
 app.add_command(validate)
 app.add_command(dump)
+app.add_command(graph)
 app.add_command(ops)
+app.add_command(explain)
 app.add_command(store_commands)
+app.add_command(runs)
 app.add_command(keygen)
 app.add_command(trusted_keys)
 
@@ -128,13 +134,13 @@ def run(
     --output-format asks for the outputs alone. One output is written as it is, several as a
     mapping by id, in the form that documents have for values.
     """
-    from invariant_dask.cli.show import live_progress, show_run
+    from invariant_dask.cli.show import live_progress, show_run, warnings_in_lines
 
     target = Target(_path(file), output_format, pretty)
     target.check(max(1, len(asked.picks)))
     compiled = _compile(read_input(asked), store)
     target.check(len(compiled.outputs))
-    with live_progress() as progress:
+    with warnings_in_lines(), live_progress() as progress:
         result = compiled.run(scheduler=scheduler, rerun=rerun, progress=progress)
     alone = file is not None or target.is_asked_for or not asked.is_python
     show_run(result, alone=alone)

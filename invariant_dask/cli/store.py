@@ -5,14 +5,25 @@ from __future__ import annotations
 import getpass
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from invariant_dask.cli.outputs import OutputError
+from invariant_dask.cli.store_tiers import (
+    nearest,
+    only,
+    refuse_pinned,
+    stores_of,
+    tell_each,
+    tiers_of,
+    writable,
+)
 from invariant_dask.cli.store_view import progress, tell
 
 if TYPE_CHECKING:
+    from invariant_dask.core.digest import BlobId
     from invariant_dask.store.base import Store
 
 _json = click.option("--json", "plain", is_flag=True, help="All of it as JSON.")
@@ -46,30 +57,17 @@ def store(context: click.Context, where: str | None) -> None:
     context.obj = where
 
 
-def _open(where: str | None, *, must_exist: bool = True) -> Store:
-    """Open a store; looking after one must not make one by mistake."""
-    import os
-    from pathlib import Path
-
-    from invariant_dask.errors import SpecError
-    from invariant_dask.store.opening import DEFAULT_PATH, VARIABLE, open_store
-
-    name = where or os.environ.get(VARIABLE) or DEFAULT_PATH
-    path = Path(name.removeprefix("disk:")).expanduser()
-    if must_exist and "://" not in name and name not in {"memory:", "null:"} and not path.exists():
-        raise SpecError(f"there is no store at {name}; name one with --store")
-    return open_store(name)
-
-
 @_command("stats")
 def stats(where: str | None, plain: bool) -> None:
     """Show how much there is, of which ops, and what the budget is."""
     from invariant_dask.cli import store_view
     from invariant_dask.store import upkeep
 
-    opened = _open(where)
-    told = upkeep.overview(opened)
-    tell(store_view.overview(opened.place, told), told, plain)
+    def look(opened: Store) -> tuple[str, Any]:
+        told = upkeep.overview(opened)
+        return store_view.overview(told), told
+
+    tell_each(where, plain, look, heading=True)
 
 
 @_command(
@@ -82,11 +80,13 @@ def list_(where: str | None, op: str, limit: int, plain: bool) -> None:
     from invariant_dask.cli import store_view
     from invariant_dask.store import upkeep
 
-    opened = _open(where)
-    now = upkeep.keeper_of(opened).now()
-    records = upkeep.list_records(opened, op)
-    listed = records[:limit] if limit > 0 else records
-    tell(store_view.records(listed, len(records), now), listed, plain)
+    def look(opened: Store) -> tuple[str, Any]:
+        now = upkeep.keeper_of(opened).now()
+        records = upkeep.list_records(opened, op)
+        listed = records[:limit] if limit > 0 else records
+        return store_view.records(listed, len(records), now), listed
+
+    tell_each(where, plain, look)
 
 
 @_command("show", _digest)
@@ -95,7 +95,8 @@ def show(where: str | None, digest: str, plain: bool) -> None:
     from invariant_dask.cli import store_view
     from invariant_dask.store import upkeep
 
-    told = store_view.describe(upkeep.show(_open(where), digest))
+    _, shown = nearest(stores_of(where), lambda opened: upkeep.show(opened, digest))
+    told = store_view.describe(shown)
     tell(store_view.artifact(told), told, plain)
 
 
@@ -112,10 +113,14 @@ def verify(where: str | None, sample: int | None, seed: int | None, plain: bool)
     from invariant_dask.cli import store_view
     from invariant_dask.store import upkeep
 
-    with progress() as report:
-        told = upkeep.verify(_open(where), sample=sample, seed=seed, progress=report)
-    tell(store_view.verified(told), told, plain)
-    return 0 if told.is_sound else 1
+    def check(opened: Store) -> tuple[str, Any]:
+        with progress() as report:
+            told = upkeep.verify(opened, sample=sample, seed=seed, progress=report)
+        return store_view.verified(told), told
+
+    # What is damaged is set aside, so that is a change.
+    checked = tell_each(where, plain, check, changes=True)
+    return 0 if all(told.is_sound for told in checked) else 1
 
 
 @_command(
@@ -151,39 +156,62 @@ def gc(
 ) -> None:
     """Remove what no record names, and what the limits leave no room for.
 
-    Without limits, those that were set for the store are kept to. What is pinned, what a run relies
-    on and what is young stays. Other processes may go on using the store.
+    Without limits, those that were set for the store are kept to. Of a chain each tier is cleared
+    but the read-only ones. What is pinned, what a run relies on and what is young stays. Other
+    processes may go on using the store.
     """
     from invariant_dask.cli import store_view
     from invariant_dask.store import upkeep
 
-    opened = _open(where)
     if keep:
         if dry_run:
             raise click.UsageError("--set changes the store, --dry-run does not: choose one")
+        opened = only(where, "--set")
         budget = upkeep.Budget.of(max_size, max_age, keep_last)
+        if budget.is_empty:
+            upkeep.write_budget(upkeep.keeper_of(opened), budget)
+
+    def collect(opened: Store) -> tuple[str, Any]:
+        with progress() as report:
+            told = upkeep.collect(
+                opened, max_size=max_size, max_age=max_age, keep_last=keep_last,
+                grace=grace, dry_run=dry_run, progress=report,
+            )  # fmt: skip
+        return store_view.collected(told), store_view.collected_json(told)
+
+    tell_each(where, plain, collect, changes=True)
+    if keep and not budget.is_empty:  # afterwards: a full disk has room for it now
         upkeep.write_budget(upkeep.keeper_of(opened), budget)
-    with progress() as report:
-        told = upkeep.collect(
-            opened, max_size=max_size, max_age=max_age, keep_last=keep_last,
-            grace=grace, dry_run=dry_run, progress=report,
-        )  # fmt: skip
-    tell(store_view.collected(told), store_view.collected_json(told), plain)
 
 
 @_command("pin", _digests, click.option("--reason", default="", help="Why, for people."))
 def pin(where: str | None, digests: Sequence[str], reason: str, plain: bool) -> None:
     """Keep artifacts whatever happens, until they are unpinned."""
+    from invariant_dask.errors import ArtifactNotFoundError
     from invariant_dask.store import overview, upkeep
 
-    opened = _open(where)
-    pinned = [overview.complete(opened, digest) for digest in digests]
     by = ""
     with suppress(KeyError, OSError):
         by = getpass.getuser()
-    for raw in pinned:
-        upkeep.pin(opened, raw, by=by, reason=reason)
-    tell("".join(f"pinned {raw.hex()}\n" for raw in pinned), {"pinned": pinned}, plain)
+    stores = writable(where)
+    pinned: dict[bytes, list[str]] = {}
+    for digest in digests:
+        found: dict[bytes, list[str]] = {}
+        missing = None
+        for opened in stores:
+            try:
+                raw = overview.complete(opened, digest)
+                upkeep.pin(opened, raw, by=by, reason=reason)
+            except ArtifactNotFoundError as error:
+                missing = error
+            else:
+                found.setdefault(raw, []).append(opened.place)
+        if not found and missing is not None:
+            raise missing
+        pinned |= found
+    many = len(stores) > 1
+    lines = [f"pinned {raw.hex()}" + f" in {', '.join(at)}" * many for raw, at in pinned.items()]
+    tell("".join(line + "\n" for line in lines), {"pinned": list(pinned)}, plain)
 
 
 @_command("pins")
@@ -191,9 +219,12 @@ def pins(where: str | None, plain: bool) -> None:
     """List what is pinned."""
     from invariant_dask.store import upkeep
 
-    found = upkeep.pins(_open(where))
-    lines = [f"{pin.digest.hex()}  {pin.by}  {pin.reason}".rstrip() for pin in found]
-    tell("".join(line + "\n" for line in lines), found, plain)
+    def look(opened: Store) -> tuple[str, Any]:
+        found = upkeep.pins(opened)
+        lines = [f"{pin.digest.hex()}  {pin.by}  {pin.reason}".rstrip() for pin in found]
+        return "".join(line + "\n" for line in lines), found
+
+    tell_each(where, plain, look)
 
 
 @_command("unpin", _digests)
@@ -201,11 +232,12 @@ def unpin(where: str | None, digests: Sequence[str], plain: bool) -> None:
     """Pin artifacts no longer."""
     from invariant_dask.store import upkeep
 
-    opened = _open(where)
-    known = [pin.digest for pin in upkeep.pins(opened)]
+    stores = writable(where)
+    known = list(dict.fromkeys(pin.digest for opened in stores for pin in upkeep.pins(opened)))
     raws = [_among(known, digest) for digest in digests]
     for raw in raws:
-        upkeep.unpin(opened, raw)
+        for opened in stores:
+            upkeep.unpin(opened, raw)
     tell("".join(f"unpinned {raw.hex()}\n" for raw in raws), {"unpinned": raws}, plain)
 
 
@@ -278,23 +310,40 @@ def _copy(
     replace: bool,
     plain: bool,
 ) -> int:
-    from invariant_dask.store import overview, upkeep
+    from invariant_dask.store import upkeep
+    from invariant_dask.store.opening import open_store
 
-    read = _open(source)
-    written = _open(target, must_exist=False)
-    raws = [overview.complete(read, digest) for digest in digests]
-    with progress() as report:
-        told = upkeep.copy(
-            read, written, digests=raws, ops=ops, replace=replace, progress=report
-        )  # fmt: skip
+    sources = stores_of(source)
+    # What is asked for is there, before the other store is made.
+    wanted: dict[Store, list[bytes]] = {opened: [] for opened in sources}
+    for digest in digests:
+        opened, shown = nearest(sources, partial(upkeep.show, digest=digest))
+        wanted[opened].append(shown.asked.planned if shown.asked else shown.record.resolved)
+    written = open_store(target)
+    told = upkeep.Transferred()
+    for opened, raws in wanted.items():
+        if (digests and not raws) or (len(sources) > 1 and opened.place == written.place):
+            continue
+        with progress() as report:
+            told += upkeep.copy(
+                opened, written, digests=raws, ops=ops, replace=replace, progress=report
+            )
     tell(f"{told}\n", told, plain)
     return 1 if told.lost else 0
 
 
 @_command("rm", click.argument("what", metavar="OP|DIGEST", nargs=-1, required=True))
 def rm(where: str | None, what: Sequence[str], plain: bool) -> int:
-    """Forget all of an op, or what is under a digest; `gc` frees the room."""
-    opened = _open(where)
+    """Forget all of an op, or what is under a digest, in all tiers of a chain; `gc` frees the room.
+
+    What is pinned has to be unpinned first.
+    """
+    from invariant_dask.store.finding import joined
+
+    tiers = tiers_of(where)
+    for tier in tiers:
+        refuse_pinned(tier.store, what)
+    opened = joined(tiers)
     counts = {each: opened.invalidate(each) for each in what}
     tell("".join(f"{each}: {n} entries\n" for each, n in counts.items()), counts, plain)
     missing = [each for each, count in counts.items() if not count]
@@ -311,13 +360,16 @@ def path(where: str | None, digest: str, plain: bool) -> None:
     """
     from invariant_dask.store import upkeep
 
-    opened = _open(where)
-    files = _files_of_blob(opened, digest)
+    stores = stores_of(where)
+    files = [file for opened in stores for file in _files_of_blob(opened, digest)]
     if not files:
-        shown = upkeep.show(opened, digest)
-        files = [str(file) for file in shown.files]
+        _, record = nearest(stores, lambda opened: upkeep.show(opened, digest).record)
+        # Which tier has the blobs is another matter.
+        files = [
+            file for opened in stores for blob, _ in record.parts for file in _files(opened, blob)
+        ]
         if not files:
-            inside = "its bytes are in the index" if not shown.record.parts else "none is here"
+            inside = "its bytes are in the index" if not record.parts else "none is on this machine"
             raise OutputError(f"{digest} has no file: {inside}")
     if any(file.endswith(".zst") for file in files):
         click.echo("what ends in .zst is compressed: zstd -dc FILE gives its bytes", err=True)
@@ -326,10 +378,13 @@ def path(where: str | None, digest: str, plain: bool) -> None:
 
 def _files_of_blob(opened: Store, digest: str) -> list[str]:
     from invariant_dask.core.digest import BlobId
-    from invariant_dask.store import upkeep
     from invariant_dask.store.naming import names_digest, parse_digest
 
-    if not names_digest(digest):
-        return []
-    file = upkeep.keeper_of(opened).path_of(BlobId(parse_digest(digest)))
+    return _files(opened, BlobId(parse_digest(digest))) if names_digest(digest) else []
+
+
+def _files(opened: Store, blob: BlobId) -> list[str]:
+    from invariant_dask.store import upkeep
+
+    file = upkeep.keeper_of(opened).path_of(blob)
     return [str(file)] if file is not None and file.exists() else []

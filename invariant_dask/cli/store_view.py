@@ -66,13 +66,16 @@ def progress() -> Iterator[Callable[[str, int], None] | None]:
             click.echo("\r\x1b[K", err=True, nl=False)
 
 
-def overview(place: str, told: Overview) -> str:
+def overview(told: Overview) -> str:
     """Return what `stats` prints."""
     counts = f"{told.records} records, {told.planned} planned entries, {told.blobs} blobs"
-    lines = [click.style(place, bold=True), f"  {counts}: {size_text(told.size)}"]
+    lines = [f"  {counts}: {size_text(told.size)}"]
     if told.unnamed:
         unnamed = size_text(told.size_of_unnamed)
         lines.append(f"  {told.unnamed} blobs that no record names: {unnamed}")
+    if told.codes.records:
+        codes = size_text(told.codes.size)
+        lines.append(f"  the code of ops as text, {told.codes.records} times: {codes}")
     if told.damaged:
         lines.append(f"  {told.damaged} damaged entries: run store verify")
     lines.append(f"  {told.pins} pins, {told.runs} runs that rely on something here")

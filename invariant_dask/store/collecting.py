@@ -15,13 +15,12 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from invariant_dask.core.digest import BlobId
 from invariant_dask.errors import StoreError
 from invariant_dask.store.base import Store
 from invariant_dask.store.budget import Budget, is_due, read_budget
+from invariant_dask.store.evictions import note_evictions
 from invariant_dask.store.keeper import Keeper, SeenBlob, SeenEntry
 from invariant_dask.store.notes import (
     Roots,
@@ -31,6 +30,7 @@ from invariant_dask.store.notes import (
     read_roots,
     remove_old_roots,
 )
+from invariant_dask.store.removals import NOT_NAMED, Removal, Report
 from invariant_dask.store.sizes import MINUTE, age_text, parse_age, size_text
 
 logger = logging.getLogger("invariant_dask.store")
@@ -42,57 +42,6 @@ _BATCH = 256
 
 Progress = Callable[[str, int], None]
 """Called with what is being done and how many of it are done."""
-
-
-class Removal(NamedTuple):
-    """What goes, or would go, and why."""
-
-    what: str
-    """`record`, `planned entry` or `blob`."""
-    digest: bytes
-    size: int
-    op: str
-    why: str
-
-
-@dataclass
-class Report:
-    """What a collector did, or would do."""
-
-    dry_run: bool = False
-    removals: list[Removal] = field(default_factory=list)
-    kept: Counter[str] = field(default_factory=Counter)
-    """How many records stayed, and why."""
-    size_before: int = 0
-    damaged: int = 0
-    """Entries that cannot be read. While there are any, no blob is removed: it may be theirs."""
-
-    @property
-    def freed(self) -> int:
-        """Bytes that went."""
-        return sum(removal.size for removal in self.removals)
-
-    @property
-    def size_after(self) -> int:
-        """Bytes that are left."""
-        return self.size_before - self.freed
-
-    def count(self, what: str) -> int:
-        """Return how many records, planned entries or blobs went."""
-        return sum(removal.what == what for removal in self.removals)
-
-    def __str__(self) -> str:
-        went = "would go" if self.dry_run else "went"
-        counts = ", ".join(
-            f"{self.count(what)} {text}"
-            for what, text in (
-                ("record", "records"), ("planned entry", "planned entries"), ("blob", "blobs")
-            )
-        )  # fmt: skip
-        text = f"{counts} {went}: {size_text(self.freed)}; {size_text(self.size_after)} stay"
-        if self.damaged:
-            text += f"; {self.damaged} entries are damaged, so no blobs {went}: run verify"
-        return text
 
 
 def collect(
@@ -138,11 +87,24 @@ def collect(
     budget = Budget.of(max_size, max_age, keep_last)
     if budget.is_empty:
         budget = read_budget(keeper)
-    spared = parse_age(grace, "grace")
-    collector = _Collector(keeper, keeper.grace if spared is None else spared, progress)
-    report = collector.collect(budget, dry_run=dry_run)
-    _count(store, report)
+    given = parse_age(grace, "grace")
+    spared = keeper.grace if given is None else given
+    if keeper.is_full and not dry_run:
+        _make_way(keeper, budget, spared)
+    report = _Collector(keeper, spared, progress).collect(budget, dry_run=dry_run)
+    _count(store, keeper, report)
     return report
+
+
+def _make_way(keeper: Keeper, budget: Budget, spared: int) -> None:
+    """Have files of blobs that are to go removed first, as noting what goes takes room.
+
+    A record that is left without them for a moment is one whose blobs are gone: a miss.
+    """
+    chosen = _Collector(keeper, spared, None).collect(budget, dry_run=True).removals
+    blobs = [removal for removal in chosen if removal.what == "blob"]
+    blobs.sort(key=lambda removal: removal.why != NOT_NAMED)
+    keeper.make_way([BlobId(removal.digest) for removal in blobs])
 
 
 def make_room(store: Store, keeper: Keeper, limit: int) -> int:
@@ -158,7 +120,7 @@ def make_room(store: Store, keeper: Keeper, limit: int) -> int:
     for grace, goal in ((GRACE, limit * 9 // 10), (0, limit)):
         collector = _Collector(keeper, grace, None, orphans=keeper.grace if grace else GRACE)
         report = collector.collect(Budget(goal), pressing=True)
-        removed += _count(store, report)
+        removed += _count(store, keeper, report)
         if report.size_after <= limit:
             break
     else:
@@ -171,6 +133,8 @@ def make_room(store: Store, keeper: Keeper, limit: int) -> int:
 
 def try_to_keep_budget(store: Store) -> None:
     """Keep the budget at the end of a run, or say why not: the results are there all the same."""
+    if store.is_left_out:
+        return  # whoever finds it again does
     try:
         keep_budget(store)
     except StoreError as error:
@@ -190,15 +154,17 @@ def keep_budget(store: Store) -> Report | None:
     if not is_due(keeper, budget):
         return None
     report = _Collector(keeper, keeper.grace, None).collect(budget)
-    _count(store, report)
+    _count(store, keeper, report)
     logger.info("%s: %s", store.url, report)
     return report
 
 
-def _count(store: Store, report: Report) -> int:
+def _count(store: Store, keeper: Keeper, report: Report) -> int:
     entries = report.count("record") + report.count("planned entry")
     if entries and not report.dry_run:
         store._count(evicted=entries)  # noqa: SLF001  the counters of all stores
+        gone = [each.digest for each in report.removals if each.what != "blob"]
+        note_evictions(store, keeper, gone)
     return 0 if report.dry_run else entries
 
 
@@ -345,7 +311,7 @@ class _Collector:
             if blob.blob in freed and blob.written <= limit:
                 why[blob] = "its records went"
             elif self.is_orphan(blob):
-                why[blob] = "no record names it"
+                why[blob] = NOT_NAMED
         todo = list(why)
         gone = todo if dry_run else list(self.in_batches(todo))
         self.report.removals += [Removal("blob", b.blob, b.size, "", why[b]) for b in gone]

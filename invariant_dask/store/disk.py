@@ -26,7 +26,7 @@ from weakref import WeakSet
 
 from invariant_dask.core.digest import BlobId
 from invariant_dask.core.encode import Encoded, encode_keeping
-from invariant_dask.errors import StoreUnavailableError
+from invariant_dask.errors import StoreLayoutError, StoreUnavailableError
 from invariant_dask.store.base import Store, StoreRef
 from invariant_dask.store.blob_files import MAP_FROM, BlobFiles
 from invariant_dask.store.budget import read_budget
@@ -37,6 +37,7 @@ from invariant_dask.store.folder import (
     DAY,
     check_layout,
     replace_text,
+    want_of_room,
     writing,
 )
 from invariant_dask.store.grouping import GroupCommit
@@ -96,6 +97,7 @@ class DiskStore(Store):
     """
 
     kind = "disk"
+    has_generation = True
 
     def __init__(
         self,
@@ -119,7 +121,7 @@ class DiskStore(Store):
             self._root = self._root / "namespaces" / namespace
         self._own_limit = parse_size(size_limit)
         self._tmp = self._root / "tmp"
-        self._group = GroupCommit(self._write_now, str(self._root))
+        self._group = GroupCommit(self._write_now, self.note_unkept, str(self._root))
         self._open()
         self._limit = self._agreed_limit()
         _living.add(self)
@@ -135,13 +137,27 @@ class DiskStore(Store):
         writable = check_layout(self._root)
         self._spool = Spool(self._tmp)
         self._blobs = BlobFiles(self._root, self._spool, self.compression)
-        self._index = Index(self._root / "index.sqlite", read_only=not writable)
+        self._index, full = self._open_index(writable)
+        writable = writable and not full
         self._file = self._file_now() if writable else None
         self._keeper = DiskKeeper(
-            self._root, self._index, self._blobs, self._group.flush, is_read_only=not writable
-        )
+            self._root, self._index, self._blobs, self._group.flush,
+            is_read_only=not writable, is_full=full,
+        )  # fmt: skip
         self._own_token = secrets.token_hex(16)
         self._token_shown = 0.0
+
+    def _open_index(self, writable: bool) -> tuple[Index, bool]:
+        """Return the index, and whether it can only be read for want of room."""
+        path = self._root / "index.sqlite"
+        try:
+            return Index(path, read_only=not writable), False
+        except StoreUnavailableError:
+            full = want_of_room(self._root) if writable and path.exists() else ""
+            if not full:
+                raise
+            logger.warning("store %s cannot be written: %s; what it holds is used", path, full)
+            return Index(path, read_only=True, why=full), True
 
     def settle_in(self) -> None:
         """Make the folder anew if it was removed, or replaced by another, since it was opened."""
@@ -284,7 +300,13 @@ class DiskStore(Store):
 
     def _agreed_limit(self) -> int | None:
         """Return the smaller one of our own limit and the one that was set for the store."""
-        limits = self._own_limit, read_budget(self._keeper).max_size
+        try:
+            budget = read_budget(self._keeper).max_size
+        except StoreLayoutError as error:
+            # Who sets it anew has to open the store.
+            logger.warning("%s: its budget is not kept: %s", self._root, error)
+            budget = None
+        limits = self._own_limit, budget
         return min((limit for limit in limits if limit is not None), default=None)
 
     def keeper(self) -> DiskKeeper:

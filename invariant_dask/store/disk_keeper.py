@@ -25,6 +25,7 @@ from invariant_dask.store.keeper import NOTE_LIMIT, Keeper, Note, SeenBlob, Seen
 from invariant_dask.store.sizes import DAY, HOUR
 
 _CHUNK = 2000
+_AT_A_TIME = 16
 _ENTRIES = """
 SELECT rowid, digest, size, op, target, created, used FROM entries
 WHERE rowid > ? ORDER BY rowid LIMIT ?"""
@@ -49,6 +50,8 @@ class DiskKeeper(Keeper):
         Commits what this process has not committed yet.
     is_read_only
         Whether the folder cannot be written.
+    is_full
+        Whether that is because there is no room.
     clock
         Nanoseconds since 1970; everything in the folder was written by this machine's clock.
     """
@@ -65,6 +68,7 @@ class DiskKeeper(Keeper):
         flush: Callable[[], None],
         *,
         is_read_only: bool = False,
+        is_full: bool = False,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._root = root
@@ -73,6 +77,7 @@ class DiskKeeper(Keeper):
         self._index = index
         self._flush = flush
         self.is_read_only = is_read_only
+        self.is_full = is_full
         self.clock = clock
 
     def now(self) -> int:
@@ -111,6 +116,9 @@ class DiskKeeper(Keeper):
     def size(self) -> int | None:
         return self._index.total_size()
 
+    def renew(self, digests: Sequence[bytes]) -> None:
+        self._index.mark_used(digests)
+
     def remove_entries(self, seen: Sequence[SeenEntry]) -> list[SeenEntry]:
         def remove(sql: sqlite3.Connection) -> list[SeenEntry]:
             gone = []
@@ -130,6 +138,18 @@ class DiskKeeper(Keeper):
             return [blob for blob in seen if self._take_off(sql, blob) and self._unlink(blob)]
 
         return self._index.transact(remove)
+
+    def make_way(self, blobs: Sequence[BlobId]) -> None:
+        with _reading(self._root):
+            for path in _inside(self._root / "quarantine"):
+                path.unlink(missing_ok=True)
+            for at in range(0, len(blobs), _AT_A_TIME):
+                if self._index.try_to_write():
+                    break
+                for blob in blobs[at : at + _AT_A_TIME]:
+                    self._blobs.remove(blob)
+        if self._index.try_to_write():
+            self.is_read_only = self.is_full = False
 
     def _take_off(self, sql: sqlite3.Connection, seen: SeenBlob) -> bool:
         if seen.mark == "unlisted":
@@ -197,7 +217,7 @@ class DiskKeeper(Keeper):
         now = self.now()
         with _reading(self._root):
             try:
-                with open(partial, "xb", buffering=0) as file:  # noqa: PTH123
+                with open(partial, "xb") as file:  # noqa: PTH123
                     file.write(data)
                 # The clock of the file system ticks more slowly than the one of the index.
                 os.utime(partial, ns=(now, now))

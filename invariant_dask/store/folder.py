@@ -14,6 +14,7 @@ Layout, version 3:
     config              JSON: the budget, if one was set (`store.budget`)
     pins/, roots/       what is kept from being collected (`store.notes`)
     leases/             who is making what (`store.leases`)
+    ledger/             which runs there were (`ledger.places`); no part of the store
     tokens/<hex>        written by a client; a worker that sees it sees the same folder
     .gitignore          keeps it all out of version control
 """
@@ -21,6 +22,7 @@ Layout, version 3:
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import secrets
@@ -34,6 +36,7 @@ from invariant_dask.store.layout import check_layout_version, describe_layout
 LAYOUT = 3
 
 DAY = 86_400
+_LITTLE = 1 << 17  # what an index needs to be opened, and to note something
 
 logger = logging.getLogger("invariant_dask.store")
 
@@ -117,8 +120,13 @@ def _has_layout(root: Path) -> bool:
 
 
 def _claim_folder(root: Path) -> None:
-    # What another process, or one that was killed, wrote on its way to the same is not in the way.
-    foreign = [path.name for path in root.iterdir() if not path.name.startswith("LAYOUT")]
+    # What another process, or one that was killed, wrote on its way to the same is not in the way,
+    # and a ledger may have been there before: that of runs whose store is elsewhere.
+    foreign = [
+        path.name
+        for path in root.iterdir()
+        if not path.name.startswith("LAYOUT") and path.name != "ledger"
+    ]
     if foreign and not _has_layout(root):
         msg = (
             f"{root} holds something else than a store ({', '.join(sorted(foreign)[:3])}); "
@@ -127,6 +135,18 @@ def _claim_folder(root: Path) -> None:
         raise StoreLayoutError(msg)
     replace_text(root / "LAYOUT", describe_layout(LAYOUT), root)
     (root / ".gitignore").write_text("*\n")
+
+
+def want_of_room(root: Path) -> str:
+    """Return what the system says when there is no room for a little more; nothing if there is."""
+    partial = root / "tmp" / f"room.{secrets.token_hex(8)}"
+    try:
+        write_file(partial, memoryview(bytes(_LITTLE)))
+    except OSError as error:
+        return str(error) if error.errno in {errno.ENOSPC, errno.EDQUOT} else ""
+    finally:
+        partial.unlink(missing_ok=True)
+    return ""
 
 
 def remove_old(folder: Path, seconds: float) -> None:

@@ -79,6 +79,9 @@ class Keeper(ABC):
     is_read_only = False
     """Whether nothing can be written here: then nobody says what he relies on, or collects."""
 
+    is_full = False
+    """Whether that is because there is no room: then removing something helps."""
+
     @abstractmethod
     def now(self) -> int:
         """Return the time by the clock of the place."""
@@ -100,12 +103,25 @@ class Keeper(ABC):
         return None
 
     @abstractmethod
+    def renew(self, digests: Sequence[bytes]) -> None:
+        """Make entries young: whoever wants to remove them as he saw them before does not."""
+
+    @abstractmethod
     def remove_entries(self, seen: Sequence[SeenEntry]) -> list[SeenEntry]:
         """Remove entries and return those that were removed."""
 
     @abstractmethod
     def remove_blobs(self, seen: Sequence[SeenBlob]) -> list[SeenBlob]:
         """Remove blobs and return those that were removed."""
+
+    def make_way(self, blobs: Sequence[BlobId]) -> None:  # noqa: B027
+        """Remove files of blobs until there is room enough to note what else is removed.
+
+        Parameters
+        ----------
+        blobs
+            What is to go anyway; the first ones go first.
+        """
 
     @abstractmethod
     def tidy(self, alive: Collection[bytes], before: int) -> None:

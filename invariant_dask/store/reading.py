@@ -118,8 +118,8 @@ class Reader(Backend):
     def why(self, digest: bytes | str) -> str:
         """Return why the last look-up of a digest was a miss, or nothing if it was never seen.
 
-        The text begins with `damaged`, `untrusted`, `lost` or `refused`. Only the latest ten
-        thousand are remembered, and only what this object saw.
+        The text begins with `damaged`, `untrusted`, `lost`, `refused` or `evicted`. Only the latest
+        ten thousand are remembered, and only what this object saw.
         """
         return self._reason(parse_digest(digest))
 
@@ -252,9 +252,16 @@ class Reader(Backend):
         except UnknownTypeError:
             raise
         except IntegrityError as error:
-            # Its hashes hold: whoever wrote it meant it to be so.
-            self._set_entry_aside(raw, found.record.to_bytes(), error)
+            self.note_loss(raw, self.refuse(found.record, error))
             raise self._absence(raw) from error
+
+    def refuse(self, record: Record, error: IntegrityError) -> str:
+        """Set a record aside whose artifact is no value though its hashes hold; return why.
+
+        Whoever wrote it meant it to be so, or had another version of its type.
+        """
+        self._set_entry_aside(record.resolved, record.to_bytes(), error)
+        return f"its bytes are no value: {error}"
 
     def _absence(self, digest: bytes) -> ArtifactNotFoundError:
         reason = self._reason(digest)
@@ -309,16 +316,21 @@ class Reader(Backend):
         return data
 
     def _verified_blob(self, blob: BlobId, length: int) -> Buffer | None:
-        try:
-            data = self._read_blob(blob, length)
-            if data is None:
-                return None
-            size, seen = memoryview(data).nbytes, blob_id(data)
-            if size == length and seen == blob:
-                return data
-            what = f"blob {seen.hex()} of {size} bytes"
-        except IntegrityError as error:
-            what = str(error)
+        what = ""
+        for again in (self.may_damage_on_the_way, False):
+            try:
+                data = self._read_blob(blob, length)
+                if data is None:
+                    return None
+                size, seen = memoryview(data).nbytes, blob_id(data)
+                if size == length and seen == blob:
+                    return data
+                what = f"blob {seen.hex()} of {size} bytes"
+            except IntegrityError as error:
+                what = str(error)
+            if not again:
+                break
+            logger.info("%s: blob %s is read again: it did not arrive whole", self.url, blob.hex())
         logger.warning("%s: blob %s is damaged and set aside", self.url, blob.hex())
         with self._setting_aside():
             self._quarantine_blob(blob)

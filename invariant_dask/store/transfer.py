@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 from invariant_dask.core.digest import BlobId
@@ -40,14 +40,22 @@ class Transferred:
     """Bytes written."""
     there: int = 0
     """Entries that the other store had already, perhaps made by somebody else."""
+    refused: int = 0
+    """Entries that the source's own terms do not take, such as those that nobody trusted signed."""
     lost: list[bytes] = field(default_factory=list)
     """Digests of artifacts that turned out to be damaged or gone; they are left out."""
+
+    def __add__(self, other: Transferred) -> Transferred:
+        sums = (getattr(self, each.name) + getattr(other, each.name) for each in fields(self))
+        return Transferred(*sums)
 
     def __str__(self) -> str:
         text = (
             f"{self.records} records, {self.planned} planned entries and {self.blobs} blobs "
             f"copied: {size_text(self.size)}; {self.there} entries were there"
         )
+        if self.refused:
+            text += f"; {self.refused} are left out: they are not trusted, or too large"
         return text + (f"; {len(self.lost)} are damaged or gone" if self.lost else "")
 
 
@@ -86,8 +94,9 @@ def copy(
 
     Notes
     -----
-    Entries are copied byte by byte, so who signed them still did. Each blob is checked when it is
-    read, and written before the record that names it.
+    Entries are copied byte by byte, so who signed them still did. What a look-up in the source
+    would not take, on its terms, is left out: the target may believe anybody. Each blob is checked
+    when it is read, and written before the record that names it.
     """
     if source.place == target.place:
         raise SpecError(f"{source.place} is both: there is nothing to copy")
@@ -133,6 +142,8 @@ class _Mover:
         self.tell = tell
         self.told = Transferred()
         self.ops: dict[bytes, str] = {}
+        self.left_out: set[bytes] = set()
+        """Records that are not brought over: claims on them would lead nowhere."""
 
     def move(self, digests: dict[bytes, str]) -> None:
         done = 0
@@ -150,7 +161,10 @@ class _Mover:
         for digest in batch:
             entry = entries.get(digest)
             if entry is None:
-                self.told.lost.append(digest)
+                self.lose(digest)
+            elif not self.is_taken(entry, rows[digest]):
+                self.left_out.add(digest)
+                self.told.refused += 1
             elif isinstance(entry, PlannedEntry):
                 if self.is_wanted(digest, rows, there):
                     small.append(self.planned_row(entry, rows[digest]))
@@ -160,6 +174,15 @@ class _Mover:
                 small.append(_row(entry, rows[digest]))
         if small:
             self.write({}, small)
+
+    def lose(self, digest: bytes) -> None:
+        self.left_out.add(digest)
+        self.told.lost.append(digest)
+
+    def is_taken(self, entry: Record | PlannedEntry, data: bytes) -> bool:
+        if isinstance(entry, PlannedEntry):  # records come first
+            return entry.resolved not in self.left_out and self.source._takes(entry.planned, data)  # noqa: SLF001
+        return self.source._takes(entry.resolved, data)  # noqa: SLF001
 
     def is_wanted(self, digest: bytes, rows: dict[bytes, bytes], there: dict[bytes, bytes]) -> bool:
         kept = there.get(digest)
@@ -179,7 +202,7 @@ class _Mover:
         try:
             blobs = self.read_blobs(record)
         except ArtifactLostError:
-            self.told.lost.append(record.resolved)
+            self.lose(record.resolved)
             return
         missing = {blob: data for blob, data in blobs.items() if blob not in there}
         self.told.blobs += len(missing)

@@ -2,69 +2,29 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import subprocess
+import gc
+import re
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from services.processes import not_installed
+from services.small_disks import empty, fill_bytes, fill_files, mounted
 from torture import jobs
 from torture.killing import check_whole
 from torture.runs import made_by, stored_in
 
 from invariant_dask.core.encode import encode
-from invariant_dask.store import open_store
-
-SIZE = 48 << 20
-FILES = 6000
+from invariant_dask.errors import StoreUnavailableError
+from invariant_dask.store import DiskStore, Store, open_store, upkeep
+from invariant_dask.store.sizes import HOUR
+from invariant_dask.testing import sample_manifest
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 48 MB and six thousand files."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    options = f"size={SIZE},nr_inodes={FILES}"
-    mounting = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    try:
-        subprocess.run(mounting, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        not_installed(f"a small file system to fill, as mounting takes root ({error}),")
-    try:
+    with mounted(tmp_path / "small", size=48 << 20, files=6000) as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def fill_bytes(folder: Path, spare: int) -> None:
-    """Use all the room but so many bytes."""
-    with suppress(OSError), (folder / "filler").open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(1 << 16))
-    size = (folder / "filler").stat().st_size
-    os.truncate(folder / "filler", max(0, size - spare))
-
-
-def fill_files(folder: Path, spare: int) -> None:
-    """Make files until there can only be so many more."""
-    number = 0
-    (folder / "fillers").mkdir()
-    with suppress(OSError):
-        while True:
-            (folder / "fillers" / str(number)).touch()
-            number += 1
-    for last in range(number - spare, number):
-        (folder / "fillers" / str(last)).unlink()
-
-
-def empty(folder: Path) -> None:
-    (folder / "filler").unlink(missing_ok=True)
-    with suppress(FileNotFoundError):
-        for path in (folder / "fillers").iterdir():
-            path.unlink()
 
 
 FILLS = {
@@ -78,7 +38,7 @@ FILLS = {
 @pytest.mark.parametrize("fill", FILLS)
 @pytest.mark.parametrize("kind", ["disk", "files"])
 def test_full_disk_keeps_no_run_from_its_results_and_leaves_nothing_half(
-    kind: str, fill: str, small_disk: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    kind: str, fill: str, small_disk: Path, tmp_path: Path
 ) -> None:
     path = small_disk / "store"
     url = str(path) if kind == "disk" else path.as_uri()
@@ -88,14 +48,13 @@ def test_full_disk_keeps_no_run_from_its_results_and_leaves_nothing_half(
     use_up, spare = FILLS[fill]
     use_up(small_disk, spare)
     log = tmp_path / "log"
-    with caplog.at_level(logging.WARNING):
+    with pytest.warns(UserWarning, match="not all results are where they belong") as told:
         results = jobs.run(store, str(log))
     assert all(
         encode(value) == encode(jobs.value_of(int(name[1:]))) for name, value in results.items()
     )
     assert len(made_by(log)) == jobs.NODES
-    assert "not persisted" in caplog.text
-    assert "No space left" in caplog.text or "full" in caplog.text
+    assert re.search("No space left|full", str(told[0].message))
     # As full as it is, it can be read, by those who open it now too.
     assert check_whole(open_store(url)) < 2 * jobs.NODES
     empty(small_disk)
@@ -110,3 +69,62 @@ def test_full_disk_keeps_no_run_from_its_results_and_leaves_nothing_half(
     assert jobs.run(open_store(url), str(log)).keys() == results.keys()
     assert made_by(log) == []
     assert check_whole(open_store(url)) > len(kept)
+
+
+@pytest.mark.parametrize("kind", ["disk", "files"])
+def test_store_on_a_disk_without_room_is_read_and_room_is_made_in_it(
+    kind: str, small_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = small_disk / "store"
+    url = str(path) if kind == "disk" else path.as_uri()
+
+    def opened() -> Store:
+        gc.collect()  # so that nobody holds a store that was opened when there was room
+        return open_store(url)
+
+    store = opened()
+    digests = [
+        store.put(sample_manifest(n=n), [n, bytes([n]) * 300_000]).resolved for n in range(4)
+    ]
+    upkeep.pin(store, digests[0])
+    store.close()
+    del store
+    fill_bytes(small_disk, 0)
+
+    store = opened()
+    assert [store.get(digest)[0] for digest in digests] == [0, 1, 2, 3]
+    assert upkeep.overview(store).records == 4
+    assert upkeep.verify(store).is_sound
+    with pytest.raises(StoreUnavailableError, match="No space left"):
+        store.put(sample_manifest(n=9), [9, b"y" * 300_000])
+    if kind == "disk":
+        assert "No space left" in caplog.text
+    assert upkeep.collect(store, keep_last=0, grace=0, dry_run=True).count("record") == 3
+    assert store.get(digests[3])[0] == 3
+
+    keeper = store.keeper()
+    assert keeper is not None
+    later = keeper.now() + 24 * HOUR
+    keeper.clock = lambda: later
+    report = upkeep.collect(store, keep_last=0, grace=0)
+    assert report.count("record") == 3
+    assert report.count("blob") == 3
+    store.close()
+    del store, keeper
+    store = opened()
+    assert store.put(sample_manifest(n=9), [9, b"y" * 300_000])
+    assert [store.exists(digest) for digest in digests] == [True, False, False, False]
+    assert upkeep.verify(store).is_sound
+
+
+def test_disk_without_room_in_which_nothing_may_go_says_so(small_disk: Path) -> None:
+    store = DiskStore(small_disk / "store")
+    digest = store.put(sample_manifest(), [b"x" * 300_000]).resolved
+    upkeep.pin(store, digest)
+    store.close()
+    fill_bytes(small_disk, 0)
+    full = DiskStore(small_disk / "store")
+    with pytest.raises(StoreUnavailableError, match="No space left"):
+        upkeep.write_budget(upkeep.keeper_of(full), upkeep.Budget(1))
+    assert upkeep.collect(full, keep_last=0, grace=0).removals == []
+    assert full.get(digest) == [b"x" * 300_000]
