@@ -84,9 +84,12 @@ FILES = {
     "testing": ["samples", "basics", "contract", "codecs", "counting", "trouble"],
     "runtime": [
         "choice", "collector", "environment", "failures", "flight", "sealing", "handle", "code",
-        "arguments", "spec", "outbox", "watching", "attempts", "codes", "produce", "task",
-        "sharing", "settling", "graph", "known", "loop", "schedulers", "explaining", "planner",
-        "run", "telling", "driver", "stages", "growth", "recording", "collection",
+        "arguments", "spec", "outbox", "board_states", "board_trim", "board_run", "board_totals",
+        "board", "board_view", "board_picture", "dashboard_style", "dashboard_text",
+        "dashboard_views", "webpages", "dashboard_plots", "dashboard", "metrics", "plugins",
+        "watching", "attempts", "codes", "produce", "task", "sharing", "settling", "graph", "known",
+        "loop", "schedulers", "explaining", "planner", "run", "telling", "driver", "stages",
+        "growth", "recording", "collection",
     ],
 }  # fmt: skip
 
@@ -96,7 +99,9 @@ FENCES = {
     "distributed": ("runtime/", "session.py", "demo/"),
     "fsspec": ("store/objects_fsspec.py", "store/file_sources.py"),
     "obstore": ("store/objects_obstore.py",),
-    "bokeh": ("runtime/dashboard.py", "view/"),
+    "bokeh": ("runtime/dashboard.py", "runtime/dashboard_plots.py", "view/"),
+    "tornado": ("runtime/dashboard.py", "runtime/webpages.py"),
+    "prometheus_client": ("runtime/metrics.py", "runtime/plugins.py"),
     "yaml": ("graph/yaml_documents.py", "graph/yaml_scalars.py"),
     "celpy": ("graph/expressions.py",),
     "re2": ("graph/cel_values.py",),
