@@ -15,6 +15,7 @@ from invariant_dask.ledger.events import SCHEMA, from_json
 from invariant_dask.runtime.board_run import WatchedRun
 from invariant_dask.runtime.board_totals import Totals
 from invariant_dask.runtime.board_trim import trim
+from invariant_dask.runtime.outbox import events_in
 
 RUNS = 20
 """How many runs are remembered: the latest."""
@@ -52,11 +53,14 @@ class Board:
         return next(reversed(self.runs.values()), None)
 
     def receive(self, message: object) -> None:
-        """Take a message in: `{"v": 1, "events": [...]}`; whatever else it is, it is dropped."""
+        """Take a message in: as `outbox.message` makes them; whatever else it is, it is dropped."""
         if not isinstance(message, Mapping) or "events" not in message:
             return  # an announcement of an outcome, which clients listen for
-        events = message["events"]
-        if message.get("v") != SCHEMA or not isinstance(events, (list, tuple)):
+        try:
+            events = events_in(message) if message.get("v") == SCHEMA else None
+        except EventError:
+            events = None
+        if events is None:
             self.dropped += 1
             return
         sender = message.get("worker")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from invariant_dask.errors import EventError
 from invariant_dask.ledger.events import SCHEMA, Event, to_json
 
 TOPIC = "invariant-dask"
@@ -16,6 +18,9 @@ TOPIC = "invariant-dask"
 _EVERY = 0.1
 _MANY = 256
 _MOST = 1000
+
+MESSAGE_LIMIT = 64 << 20
+"""The most characters that are read of a message."""
 
 logger = logging.getLogger("invariant_dask.runtime")
 
@@ -95,9 +100,34 @@ class Page:
                 return
 
 
-def message(sender: str, events: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what goes over the topic."""
-    return {"v": SCHEMA, "from": sender, "events": events}
+def message(sender: str, events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what goes over the topic.
+
+    The events are one text: a scheduler would otherwise look at each of their fields, twice.
+    """
+    return {"v": SCHEMA, "from": sender, "events": json.dumps(events, separators=(",", ":"))}
+
+
+def events_in(message: object) -> Sequence[object]:
+    """Return the events of a message as JSON; there are none in what is another one, or damaged.
+
+    Raises
+    ------
+    EventError
+        If it cannot be read.
+    """
+    text = message.get("events") if isinstance(message, Mapping) else None
+    if text is None:
+        return ()
+    if not isinstance(text, str) or len(text) > MESSAGE_LIMIT:
+        raise EventError("the events of a message must be a text, and not too long")
+    try:
+        events = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise EventError(f"the events of a message are no JSON: {error}") from None
+    if not isinstance(events, list):
+        raise EventError("the events of a message must be a list")
+    return events
 
 
 def say_settled(worker: Any, token: str) -> None:

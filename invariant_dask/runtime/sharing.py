@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 from invariant_dask.core.digest import sha256
 from invariant_dask.errors import EventError, StoreNotSharedError, StoreUnavailableError
 from invariant_dask.ledger.events import Event, from_json
-from invariant_dask.runtime.outbox import TOPIC
+from invariant_dask.runtime.outbox import TOPIC, events_in
 from invariant_dask.store.opening import StoreRef
 
 if TYPE_CHECKING:
@@ -120,14 +120,16 @@ class Listener:
             with self._changed:
                 self._settled[token] += 1
                 self._changed.notify_all()
-        for each in data.get("events", ()):
-            if not isinstance(each, dict) or each.get("run") != self.run:
-                continue
-            try:
-                event = from_json(each)
-            except EventError as error:
-                logger.warning("an event of a worker cannot be read: %s", error)
-                continue
+        try:
+            mine = [
+                from_json(each)
+                for each in events_in(data)
+                if isinstance(each, dict) and each.get("run") == self.run
+            ]
+        except EventError as error:
+            logger.warning("events of a worker cannot be read: %s", error)
+            return
+        for event in mine:
             if event is not None:
                 self.emit(event)
 

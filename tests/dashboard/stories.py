@@ -19,6 +19,7 @@ from invariant_dask.ledger.events import (
     StorePut,
     to_json,
 )
+from invariant_dask.runtime import outbox
 
 RUN = "7c2f9e1a" * 4
 BEGAN = 1_800_000_000_000_000_000
@@ -27,7 +28,7 @@ WORKER = "tcp://10.0.0.1:4000"
 
 
 def message(events: Iterable[Event], sender: str = "client") -> dict[str, Any]:
-    return {"v": 1, "from": sender, "events": [to_json(event) for event in events]}
+    return outbox.message(sender, [to_json(event) for event in events])
 
 
 def about(node: str, run: str = RUN, time: int = BEGAN) -> dict[str, Any]:

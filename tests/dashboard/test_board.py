@@ -40,7 +40,7 @@ from invariant_dask.ledger.events import (
     to_json,
 )
 from invariant_dask.ledger.folding import fold
-from invariant_dask.runtime import board_run, board_states
+from invariant_dask.runtime import board_run, board_states, outbox
 from invariant_dask.runtime.board import FEW, RUNS, Board
 from invariant_dask.runtime.board_run import OPS, OTHER, REASONS, SPANS, TIERS, WINDOW
 from invariant_dask.runtime.board_view import counts, details, overview, summary
@@ -160,15 +160,15 @@ def test_lanes_of_the_timeline_do_not_overlap() -> None:
         None, 7, "events", [], {}, {"v": 1}, {"v": 1, "settled": "token"},
         {"run": "r", "digest": "d", "kind": "ran"},
         {"v": 2, "events": []}, {"v": 1, "events": "abc"}, {"v": 1, "events": {"a": 1}},
-        {"v": 1, "events": [None, 3, "x", [], {}]},
-        {"v": 1, "events": [{"event": "node.planned"}]},
-        {"v": 1, "events": [{"event": 7}]},
-        {"v": 1, "events": [{"event": "run.started", "time": "now", "run": "r"}]},
-        {"v": 1, "events": [{"event": "run.started", "time": 1, "run": ["r"]}]},
-        {"v": 1, "events": [{"event": "run.started", "time": True, "run": "r"}]},
-        {"v": 1, "events": [to_json(planned("a", "op")) | {"inputs": [1, 2]}]},
-        {"v": 1, "events": [{1: 2, None: 3}]},
-        {"v": 1, "worker": 12, "events": [{"event": "of a newer version"}]},
+        {"v": 1, "events": '[null, 3, "x", [], {}]'},
+        {"v": 1, "events": json.dumps([{"event": "node.planned"}])},
+        {"v": 1, "events": json.dumps([{"event": 7}])},
+        {"v": 1, "events": json.dumps([{"event": "run.started", "time": "now", "run": "r"}])},
+        {"v": 1, "events": json.dumps([{"event": "run.started", "time": 1, "run": ["r"]}])},
+        {"v": 1, "events": json.dumps([{"event": "run.started", "time": True, "run": "r"}])},
+        {"v": 1, "events": json.dumps([to_json(planned("a", "op")) | {"inputs": [1, 2]}])},
+        {"v": 1, "events": json.dumps([{"1": 2}])},
+        {"v": 1, "worker": 12, "events": json.dumps([{"event": "of a newer version"}])},
     ],
     ids=repr,
 )  # fmt: skip
@@ -183,8 +183,10 @@ def test_nonsense_is_dropped(nonsense) -> None:
 def test_what_could_not_be_read_is_counted_and_the_rest_of_the_message_taken() -> None:
     board = Board()
     good = to_json(planned("a", "op"))
-    board.receive({"v": 1, "events": [good, {"event": "node.planned"}, None, good | {"op": 3}]})
-    board.receive({"v": 99, "events": [good]})
+    board.receive(
+        outbox.message("client", [good, {"event": "node.planned"}, None, good | {"op": 3}])
+    )
+    board.receive(outbox.message("client", [good]) | {"v": 99})
     assert board.dropped == 4
     assert told(board) == {"planned": 1}
 
@@ -192,7 +194,7 @@ def test_what_could_not_be_read_is_counted_and_the_rest_of_the_message_taken() -
 def test_numbers_that_cannot_be_are_brought_into_range() -> None:
     board = board_of(*began(1))
     data = to_json(ran("a", "op")[-1]) | {"size": -(10**30), "nanoseconds": 10**40, "time": -5}
-    board.receive({"v": 1, "events": [data]})
+    board.receive(outbox.message("client", [data]))
     assert board.dropped == 0
     found = details(board.latest, board.clock())
     assert found["made_bytes"] == 0
