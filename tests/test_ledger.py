@@ -49,7 +49,7 @@ def per_node(events: list[Event]) -> dict[str, list[str]]:
     return dict(found)
 
 
-RAN = ["node.planned", "node.started", "store.put", "node.finished"]
+RAN = ["node.planned", "node.started", "node.finished"]
 
 
 def test_each_node_tells_in_order_what_happens_to_it(scheduler, tmp_path) -> None:
@@ -163,7 +163,7 @@ def test_attempts_that_failed_are_told(tmp_path) -> None:
     run = compile(g, store=tmp_path / "s", registry=registry).run(observe=events.append)
     assert [e.event for e in events if isinstance(e, NodeEvent)] == [
         "node.planned", "node.started", "node.attempt_failed", "node.started",
-        "node.attempt_failed", "node.started", "store.put", "node.finished",
+        "node.attempt_failed", "node.started", "node.finished",
     ]  # fmt: skip
     assert [failure.error for failure in run.state.failures] == ["OSError: not yet"] * 2
     assert run.state.nodes["a"].attempt == 3

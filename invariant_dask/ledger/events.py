@@ -191,6 +191,10 @@ class NodeFinished(NodeEvent):
     worker: str = ""
     kept: bool = True
     """Whether it is in the store."""
+    tier: str = ""
+    """The URL of the store that it went into."""
+    storing: int = 0
+    """How many nanoseconds that took."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,7 +285,7 @@ class StoreHit(NodeEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorePut(NodeEvent):
-    """An artifact went into a store."""
+    """Something went into a store that is not told of by the end of a node, such as code."""
 
     event: ClassVar[str] = "store.put"
 

@@ -109,6 +109,11 @@ def _apply_to_node(state: RunState, event: NodeEvent) -> None:
         node.named = max(node.named, (event.time, event.digest))
         node.digest = node.named[1]
     kind = type(event)
+    if isinstance(event, NodeFinished) and event.kept:
+        state.puts += 1
+        state.put_bytes += event.size
+        node.stored = max((event.time, event.tier), node.stored)
+        node.tier = node.stored[1]
     if kind in _OUTCOMES:
         _end(node, event)
         _settle(state, node)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from invariant_dask.ledger.events import (
     Event,
     NodeEvent,
+    NodeFinished,
     NodePlanned,
     NodesGrown,
     OpLogged,
@@ -165,6 +166,8 @@ class WatchedRun:
         known = self.state.nodes.get(event.node)
         given_up = (known.saved, known.size) if known and known.state == "reused" else (0, 0)
         apply(self.state, event)
+        if isinstance(event, NodeFinished) and event.kept and event.tier:
+            self._add_to_store(event)
         node = self.state.nodes[event.node]
         moved = self._moved(node, *given_up)
         if isinstance(event, NodePlanned):
@@ -286,18 +289,24 @@ class WatchedRun:
 
     # --- stores ---
 
-    def _add_to_store(self, event: StoreHit | StorePut | StoreQuarantined | TierDown) -> None:
-        tally = self.tiers.get(event.tier)
+    def _tier(self, name: str) -> TierTally:
+        tally = self.tiers.get(name)
         if tally is None:
-            name = event.tier if len(self.tiers) < TIERS else OTHER
+            name = name if len(self.tiers) < TIERS else OTHER
             tally = self.tiers.setdefault(name, TierTally(name))
+        return tally
+
+    def _add_to_store(
+        self, event: StoreHit | StorePut | StoreQuarantined | TierDown | NodeFinished
+    ) -> None:
+        tally = self._tier(event.tier)
         if isinstance(event, StoreHit):
             if event.by == "resolved":
                 tally.resolved += 1
             else:
                 tally.planned += 1
             tally.hit_bytes += event.size
-        elif isinstance(event, StorePut):
+        elif isinstance(event, (StorePut, NodeFinished)):
             tally.puts += 1
             tally.put_bytes += event.size
         elif isinstance(event, StoreQuarantined):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from invariant_dask.ledger.events import (
     AttemptFailed,
     Event,
+    NodeFinished,
     RunEnded,
     RunStarted,
     StoreHit,
@@ -92,18 +93,18 @@ class Totals:
 
     def add_event(self, event: Event) -> None:
         """Count what is no outcome of a node."""
+        if isinstance(event, NodeFinished):
+            if event.kept and event.tier:
+                self._add_request("put", event.tier, event.size, event.storing)
+            return
         if not isinstance(event, _COUNTED):
             return
-        if isinstance(event, (StoreHit, StorePut)):
-            tier = _bounded(self._tiers, event.tier, TIERS)
-            kind = "hit" if isinstance(event, StoreHit) else "put"
-            if isinstance(event, StoreHit):
-                self.hits[tier, "resolved" if event.by == "resolved" else "planned"] += 1
-            else:
-                self.puts[tier] += 1
-            self.store_bytes[tier, kind] += event.size
-            if event.nanoseconds:
-                self.store_times.setdefault((tier, kind), Histogram()).add(event.nanoseconds)
+        if isinstance(event, StoreHit):
+            by = "resolved" if event.by == "resolved" else "planned"
+            self.hits[_bounded(self._tiers, event.tier, TIERS), by] += 1
+            self._add_request("hit", event.tier, event.size, event.nanoseconds)
+        elif isinstance(event, StorePut):
+            self._add_request("put", event.tier, event.size, event.nanoseconds)
         elif isinstance(event, (StoreQuarantined, TierDown)):
             kind = "down" if isinstance(event, TierDown) else "quarantined"
             self.trouble[_bounded(self._tiers, event.tier, TIERS), kind] += 1
@@ -114,6 +115,14 @@ class Totals:
         elif isinstance(event, RunEnded):
             known = event.state in {"finished", "failed", "cancelled"}
             self.runs[event.state if known else OTHER] += 1
+
+    def _add_request(self, kind: str, tier: str, size: int, nanoseconds: int) -> None:
+        tier = _bounded(self._tiers, tier, TIERS)
+        if kind == "put":
+            self.puts[tier] += 1
+        self.store_bytes[tier, kind] += size
+        if nanoseconds:
+            self.store_times.setdefault((tier, kind), Histogram()).add(nanoseconds)
 
 
 def _bounded(known: set[str], name: str, limit: int) -> str:

@@ -16,11 +16,13 @@ _TRACES = {"error", "traceback"}
 _LATEST = 1 << 62
 
 
-def trim(data: Mapping[str, Any], sender: str) -> dict[str, Any]:
+def trim(data: Mapping[str, Any], sender: str) -> Mapping[str, Any]:
     """Return an event's JSON with all that is too long or too large cut.
 
     Names stay different if they were. What is of a wrong type is left as it is.
     """
+    if _is_small(data) and (not sender or data.get("worker")):
+        return data
     found: dict[str, Any] = {}
     for name, value in data.items():
         if type(value) is str:
@@ -38,6 +40,17 @@ def trim(data: Mapping[str, Any], sender: str) -> dict[str, Any]:
     if sender and not found.get("worker"):
         found["worker"] = sender
     return found
+
+
+def _is_small(data: Mapping[str, Any]) -> bool:
+    """Return whether nothing has to be cut, as far as that is seen at a glance."""
+    for value in data.values():
+        if type(value) is str:
+            if len(value) > NAME_LIMIT or not value.isascii():
+                return False
+        elif not ((type(value) is int and 0 <= value <= _LATEST) or value in (True, False)):
+            return False
+    return True
 
 
 def _cut(name: str, text: str) -> str:

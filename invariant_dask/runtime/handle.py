@@ -36,6 +36,8 @@ class Outcome(NamedTuple):
     nanoseconds: int = 0
     worker: str = ""
     attempts: int = 1
+    storing: int = 0
+    """How many nanoseconds it took to store it."""
 
 
 @dataclass(slots=True, eq=False)

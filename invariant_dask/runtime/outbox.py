@@ -10,7 +10,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from invariant_dask.errors import EventError
-from invariant_dask.ledger.events import SCHEMA, Event, to_json
+from invariant_dask.ledger.events import SCHEMA, Event, NodePlanned, to_json
 
 TOPIC = "invariant-dask"
 """The event topic of a scheduler on which events are announced."""
@@ -18,6 +18,9 @@ TOPIC = "invariant-dask"
 _EVERY = 0.1
 _MANY = 256
 _MOST = 1000
+
+PLANNED = 4000
+"""Of how many nodes a dashboard is told what is planned."""
 
 MESSAGE_LIMIT = 64 << 20
 """The most characters that are read of a message."""
@@ -88,7 +91,14 @@ class Page:
         self._client = client
 
     def send(self, events: Sequence[Event]) -> None:
-        """Send events; a scheduler that is gone hears nothing, and the run says so itself."""
+        """Send events; a scheduler that is gone hears nothing, and the run says so itself.
+
+        Of a large plan the first nodes are told; a page draws no more, and counts ends.
+        """
+        if len(events) > PLANNED:
+            planned = [event for event in events if isinstance(event, NodePlanned)]
+            left_out = set(map(id, planned[PLANNED:]))
+            events = [event for event in events if id(event) not in left_out]
         for at in range(0, len(events), _MOST):
             batch = [to_json(event) for event in events[at : at + _MOST]]
             if self._client.status != "running":

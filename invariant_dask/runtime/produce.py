@@ -273,6 +273,7 @@ def _make(
     del result  # what the op still holds must not keep a second copy alive here
     record = None
     vouched = _vouched_for(inputs, store)
+    since = time.perf_counter_ns()
     if not spec.private:
         about = About(
             spec.job.code.name, spec.node, spec.job.info.run, spec.job.info.writer,
@@ -292,8 +293,9 @@ def _make(
             if not spec.job.info.run:  # a run does so itself, where the source is
                 of_op = About(CODE_OP, spec.job.code.name, "", spec.job.info.writer)
                 publish_code(store, spec.job.code.key, code.function, of_op)
+    storing = time.perf_counter_ns() - since
     return Handle(
         spec.planned, encoded.descriptor, kind, encoded.size,
-        Outcome("ran", nanoseconds, worker, attempts), spec.job.info.store, record,
+        Outcome("ran", nanoseconds, worker, attempts, storing), spec.job.info.store, record,
         encoded.storage, dict(encoded.blobs) if encoded.blobs else {}, vouched=vouched,
     )  # fmt: skip

@@ -22,7 +22,6 @@ from invariant_dask.ledger.events import (
     NodeStarted,
     OpLogged,
     StoreHit,
-    StorePut,
     StoreQuarantined,
     TierDown,
     cut,
@@ -112,10 +111,9 @@ def outcome_of(handle: Handle, node: str, op: str, run: str) -> Sequence[Event]:
             **about, op=op, resolved=record.resolved.hex() if record is not None else "",
             artifact=artifact, type=handle.kind, size=handle.size, kept=record is not None,
             nanoseconds=outcome.nanoseconds, attempt=outcome.attempts, worker=outcome.worker,
+            tier=handle.store.url if record is not None else "", storing=outcome.storing,
         )  # fmt: skip
-        if record is None:
-            return (finished,)
-        return StorePut(**about, size=handle.size, tier=handle.store.url), finished
+        return (finished,)
     by = "planned" if outcome.kind == "stored" else "resolved"
     saved = record.about.nanoseconds if record is not None else 0
     return (
