@@ -12,7 +12,7 @@ from invariant_dask import DiskStore, Graph, OpRegistry, compile, open_store, re
 from invariant_dask.core.manifest import CODE_OP
 from invariant_dask.plan.plan import Decision
 from invariant_dask.store.keys import SigningKey
-from invariant_dask.store.record import EntryRow, PlannedEntry, parse_entry
+from invariant_dask.store.record import EntryRow, PlannedEntry, Record, parse_entry
 from invariant_dask.testing import damage_blob, damage_entry
 
 
