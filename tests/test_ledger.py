@@ -60,7 +60,7 @@ def test_each_node_tells_in_order_what_happens_to_it(scheduler, tmp_path) -> Non
     assert per_node(events) == {
         "source": ran,
         "total": ran,
-        "same": ["node.planned"],
+        "same": ["node.planned", "node.reused"],
         "double": ran,
         "again": ran,
     }

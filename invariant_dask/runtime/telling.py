@@ -44,8 +44,6 @@ logger = logging.getLogger("invariant_dask.runtime")
 Progress = Callable[[Plan, str, Outcome], None]
 """Called with the plan, a planned digest in hex and an outcome whenever a task has finished."""
 
-_STOOD = {"planned", "running"}
-
 
 class Teller:
     """Tells of one run.
@@ -230,13 +228,18 @@ class Teller:
         failed = error.node if isinstance(error, OpError) else ""
         downstream = self._below(failed) if failed else set()
         for name, node in list(state.nodes.items()):
-            # What shares another one's work fares as that one does.
-            if node.state not in _STOOD or node.decision == Decision.REUSE.value or node.shares:
+            if node.outcome is not None or node.decision == Decision.REUSE.value:
                 continue
             about = {**self.now, "node": name, "digest": node.digest}
-            if error is None:
+            owner = state.nodes.get(node.shares, node)  # who does the work
+            if owner.state in {"ran", "reused"}:
+                yield NodeReused(
+                    **about, op=node.op, by="shared" if owner.state == "ran" else owner.by,
+                    artifact=owner.artifact, type=owner.type, size=owner.size,
+                )  # fmt: skip
+            elif error is None:
                 yield NodeReused(**about, op=node.op, by="scheduler")
-            elif name in downstream:
+            elif owner.node == failed or owner.node in downstream:
                 yield NodeSkipped(**about, because=failed)
             else:
                 yield NodeCancelled(**about)
