@@ -239,7 +239,9 @@ class Teller:
                 )  # fmt: skip
             elif error is None:
                 yield NodeReused(**about, op=node.op, by="scheduler")
-            elif owner.node == failed or owner.node in downstream:
+            elif owner.state == "failed":
+                yield NodeFailed(**about, op=node.op, error=owner.error)
+            elif owner.node in downstream:
                 yield NodeSkipped(**about, because=failed)
             else:
                 yield NodeCancelled(**about)
