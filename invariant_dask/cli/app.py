@@ -23,7 +23,10 @@ from invariant_dask.cli.store import store as store_commands
 from invariant_dask.errors import InvariantError, OpError
 
 _store = click.option(
-    "--store", metavar="PATH", help="A folder; by default $INVARIANT_STORE or .invariant."
+    "--store",
+    metavar="STORE",
+    help="A folder, a URL such as s3://bucket/prefix, or a JSON list of these from near to far; "
+    "by default $INVARIANT_STORE or .invariant.",
 )
 _scheduler = click.option(
     "--scheduler",

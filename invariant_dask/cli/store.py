@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import getpass
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from invariant_dask.cli.outputs import OutputError
 from invariant_dask.cli.store_view import progress, tell
+from invariant_dask.store.sizes import counted, parse_age, parse_size
 
 if TYPE_CHECKING:
     from invariant_dask.store.base import Store
+
+_DIGITS = re.compile("[0-9A-Fa-f]{4,63}")
 
 _json = click.option("--json", "plain", is_flag=True, help="All of it as JSON.")
 _digest = click.argument("digest", metavar="DIGEST")
@@ -22,21 +27,43 @@ _digests = click.argument("digests", metavar="DIGEST...", nargs=-1, required=Tru
 
 def _command(name: str, *parameters: Callable[..., Any]) -> Callable[..., Any]:
     def make(function: Callable[..., Any]) -> Callable[..., Any]:
-        for parameter in (*reversed(parameters), _json):
-            function = parameter(function)
-        store.add_command(click.command(name)(click.pass_obj(function)))
+        @click.pass_obj
+        @wraps(function)
+        def called(where: str | None, /, own: str | None, **given: Any) -> Any:
+            return function(own or where, **given)
+
+        command: Callable[..., Any] = called
+        for parameter in (*reversed(parameters), _json, _store("own")):
+            command = parameter(command)
+        store.add_command(click.command(name)(command))
         return function
 
     return make
 
 
+def _store(name: str) -> Callable[..., Any]:
+    return click.option(
+        "--store",
+        name,
+        metavar="STORE",
+        help="A folder, a URL, or a JSON list of these; by default $INVARIANT_STORE or .invariant.",
+    )
+
+
+def _checked(
+    name: str, metavar: str, check: Callable[..., object], about: str
+) -> Callable[..., Any]:
+    """Return an option with a size or age, whose mistakes are told under its own name."""
+
+    def checked(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
+        check(text, name)
+        return text
+
+    return click.option(name, metavar=metavar, help=about, callback=checked)
+
+
 @click.group()
-@click.option(
-    "--store",
-    "where",
-    metavar="STORE",
-    help="A folder or URL; by default $INVARIANT_STORE or .invariant.",
-)
+@_store("where")
 @click.pass_context
 def store(context: click.Context, where: str | None) -> None:
     """Look after a store.
@@ -46,7 +73,9 @@ def store(context: click.Context, where: str | None) -> None:
     context.obj = where
 
 
-def _open(where: str | None, *, must_exist: bool = True) -> Store:
+def _open(
+    where: str | None, *, must_exist: bool = True, cure: str = "name one with --store"
+) -> Store:
     """Open a store; looking after one must not make one by mistake."""
     import os
     from pathlib import Path
@@ -56,8 +85,9 @@ def _open(where: str | None, *, must_exist: bool = True) -> Store:
 
     name = where or os.environ.get(VARIABLE) or DEFAULT_PATH
     path = Path(name.removeprefix("disk:")).expanduser()
-    if must_exist and "://" not in name and name not in {"memory:", "null:"} and not path.exists():
-        raise SpecError(f"there is no store at {name}; name one with --store")
+    is_path = "://" not in name and name not in {"memory:", "null:"} and not name.startswith("[")
+    if must_exist and is_path and not path.exists():
+        raise SpecError(f"there is no store at {name}; {cure}")
     return open_store(name)
 
 
@@ -86,6 +116,9 @@ def list_(where: str | None, op: str, limit: int, plain: bool) -> None:
     now = upkeep.keeper_of(opened).now()
     records = upkeep.list_records(opened, op)
     listed = records[:limit] if limit > 0 else records
+    if not records:
+        what = f"records of ops whose name starts with {op!r}" if op else "records"
+        click.echo(f"{opened.url} has no {what}", err=True)
     tell(store_view.records(listed, len(records), now), listed, plain)
 
 
@@ -120,16 +153,16 @@ def verify(where: str | None, sample: int | None, seed: int | None, plain: bool)
 
 @_command(
     "gc",
-    click.option("--max-size", metavar="SIZE", help="The most that may stay, such as 10GB."),
-    click.option("--max-age", metavar="AGE", help="What was not used for so long goes: 30d, 12h."),
+    _checked("--max-size", "SIZE", parse_size, "The most that may stay, such as 10GB."),
+    _checked("--max-age", "AGE", parse_age, "What was not used for so long goes: 30d, 12h."),
     click.option(
         "--keep-last",
         metavar="N",
         type=click.IntRange(0),
         help="The latest N records of each op stay; alone, all others go.",
     ),
-    click.option(
-        "--grace", metavar="AGE", help="What is younger stays. [default: 1h, of objects 12h]"
+    _checked(
+        "--grace", "AGE", parse_age, "What is younger stays. [default: 1h, of objects 12h]"
     ),
     click.option("--dry-run", is_flag=True, help="Only say what would go, and why."),
     click.option(
@@ -248,7 +281,7 @@ def pull(
     plain: bool,
 ) -> int:
     """Copy artifacts from another STORE: some DIGESTs, some ops, or all there are."""
-    return _copy(source, where, digests, ops, replace, plain)
+    return _copy(source, where, digests, ops, replace, plain, cure="pull STORE copies from there")
 
 
 @_command(
@@ -267,7 +300,7 @@ def copy(
     plain: bool,
 ) -> int:
     """Copy artifacts from one store to another: some DIGESTs, some ops, or all there are."""
-    return _copy(source, to, digests, ops, replace, plain)
+    return _copy(source, to, digests, ops, replace, plain, cure="copy FROM TO copies from there")
 
 
 def _copy(
@@ -277,10 +310,11 @@ def _copy(
     ops: Sequence[str],
     replace: bool,
     plain: bool,
+    cure: str = "name one with --store",
 ) -> int:
     from invariant_dask.store import overview, upkeep
 
-    read = _open(source)
+    read = _open(source, cure=cure)
     written = _open(target, must_exist=False)
     raws = [overview.complete(read, digest) for digest in digests]
     with progress() as report:
@@ -291,16 +325,33 @@ def _copy(
     return 1 if told.lost else 0
 
 
-@_command("rm", click.argument("what", metavar="OP|DIGEST", nargs=-1, required=True))
+@_command("rm", click.argument("what", metavar="OP|DIGEST...", nargs=-1, required=True))
 def rm(where: str | None, what: Sequence[str], plain: bool) -> int:
     """Forget all of an op, or what is under a digest; `gc` frees the room."""
     opened = _open(where)
-    counts = {each: opened.invalidate(each) for each in what}
-    tell("".join(f"{each}: {n} entries\n" for each, n in counts.items()), counts, plain)
+    # All are looked up before any is removed: one that is not unique must not stop halfway.
+    found = {each: _op_or_digest(opened, each) for each in what}
+    counts = {each: opened.invalidate(known) if known else 0 for each, known in found.items()}
+    lines = [f"{each}: {counted(n, 'entry', 'entries')}\n" for each, n in counts.items() if n]
+    tell("".join(lines), counts, plain)
     missing = [each for each, count in counts.items() if not count]
     if missing:
         raise OutputError(f"nothing is stored under {', '.join(missing)}; see store ls")
     return 0
+
+
+def _op_or_digest(opened: Store, text: str) -> str | bytes | None:
+    """Return the op or digest that is meant; None if nothing can be stored under it."""
+    from invariant_dask.errors import ArtifactNotFoundError
+    from invariant_dask.store import overview
+    from invariant_dask.store.naming import names_digest
+
+    if names_digest(text) or not _DIGITS.fullmatch(text) or opened.recent(text, 1):
+        return text
+    try:
+        return overview.complete(opened, text)
+    except ArtifactNotFoundError:
+        return None
 
 
 @_command("path", _digest)

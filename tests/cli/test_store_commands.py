@@ -119,6 +119,43 @@ def test_rm_forgets_ops_and_digests(store: DiskStore) -> None:
     assert "see store ls" in call(store, "rm", "other:op", code=1).stderr
 
 
+def test_rm_takes_the_first_digits_that_ls_prints_and_says_once_what_is_not_there(
+    store: DiskStore,
+) -> None:
+    (record,) = store.recent("other:op")
+    digits = call(store, "ls", "other:").stdout.split()[0]
+    assert record.resolved.hex().startswith(digits)
+    assert call(store, "rm", digits).stdout == f"{digits}: 1 entry\n"
+    again = call(store, "rm", digits, "cafe0", code=1)
+    assert again.stdout == ""
+    assert f"nothing is stored under {digits}, cafe0" in again.stderr
+
+
+def test_rm_takes_an_op_that_looks_like_digits_for_an_op(store: DiskStore) -> None:
+    put(store, 3, op="cafe")
+    assert told(store, "rm", "cafe") == {"cafe": 1}
+
+
+def test_the_store_may_be_named_behind_the_command(store: DiskStore, tmp_path: Path) -> None:
+    for before in ([], ["--store", str(tmp_path / "nowhere")]):
+        arguments = ["store", *before, "ls", "--store", store.url]
+        result = CliRunner().invoke(app, arguments)
+        assert (result.exit_code, len(result.stdout.splitlines())) == (0, 2)
+
+
+def test_a_list_of_stores_is_no_missing_folder(store: DiskStore, tmp_path: Path) -> None:
+    several = json.dumps([str(tmp_path / "near"), store.url])
+    result = CliRunner().invoke(app, ["store", "--store", several, "ls", "--json"])
+    assert result.exit_code == 0, result.output
+    assert len(json.loads(result.stdout)) == 2
+
+
+def test_ls_says_that_there_is_nothing(store: DiskStore) -> None:
+    result = call(store, "ls", "zzz")
+    assert result.stdout == ""
+    assert "no records of ops whose name starts with 'zzz'" in result.stderr
+
+
 def test_path_of_an_artifact_and_of_a_blob(store: DiskStore) -> None:
     (record,) = store.recent("sample:op")
     path = call(store, "path", sample_planned("one").hex()).stdout.strip()
@@ -144,12 +181,13 @@ def test_path_of_a_compressed_blob_says_so(tmp_path: Path) -> None:
         (["show", "xyz"], "64 hexadecimal digits"),
         (["show", "0" * 64], "no artifact"),
         (["show", "abcdef12"], "no artifact"),
-        (["gc", "--max-size", "much"], "max_size"),
-        (["gc", "--max-age", "long"], "max_age"),
+        (["gc", "--max-size", "much"], "--max-size"),
+        (["gc", "--max-age", "long"], "--max-age"),
         (["gc", "--set", "--dry-run"], "choose one"),
         (["pin", "0" * 64], "no artifact"),
         (["push", "nowhere://x"], "no store for"),
-        (["copy", "no-such-folder", "memory:"], "there is no store at"),
+        (["copy", "no-such", "memory:"], "no store at no-such; copy FROM TO copies from there"),
+        (["pull", "no-such"], "no store at no-such; pull STORE copies from there"),
         (["verify", "--sample", "0"], "--sample"),
     ],
 )
