@@ -48,7 +48,7 @@ FILES = {
         "about", "naming", "layout", "record", "signals", "sizes", "keeper", "backend", "keys",
         "trust", "misses", "reading", "base", "memory", "null", "grouping", "connections", "index",
         "heartbeat", "notes",
-        "budget", "collecting", "spool", "folder", "blob_files", "disk_keeper", "disk",
+        "budget", "collected", "collecting", "spool", "folder", "blob_files", "disk_keeper", "disk",
         "disk_opening",
         "objects_wire", "objects_files", "objects_fsspec", "objects_obstore", "objects_urls",
         "objects_loop", "objects_client", "objects_names", "objects_reading", "objects_uploads",

@@ -161,9 +161,7 @@ def verify(where: str | None, sample: int | None, seed: int | None, plain: bool)
         type=click.IntRange(0),
         help="The latest N records of each op stay; alone, all others go.",
     ),
-    _checked(
-        "--grace", "AGE", parse_age, "What is younger stays. [default: 1h, of objects 12h]"
-    ),
+    _checked("--grace", "AGE", parse_age, "What is younger stays. [default: 1h, of objects 12h]"),
     click.option("--dry-run", is_flag=True, help="Only say what would go, and why."),
     click.option(
         "--set",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from invariant_dask.store.sizes import SECOND, age_text, size_text
+from invariant_dask.store.sizes import SECOND, age_text, counted, size_text
 
 if TYPE_CHECKING:
     from invariant_dask.store.upkeep import Listed, Overview, Report, Shown, Verified
@@ -68,14 +68,26 @@ def progress() -> Iterator[Callable[[str, int], None] | None]:
 
 def overview(place: str, told: Overview) -> str:
     """Return what `stats` prints."""
-    counts = f"{told.records} records, {told.planned} planned entries, {told.blobs} blobs"
+    records = counted(told.records, "record")
+    planned = counted(told.planned, "planned entry", "planned entries")
+    counts = f"{records}, {planned}, {counted(told.blobs, 'blob')}"
     lines = [click.style(place, bold=True), f"  {counts}: {size_text(told.size)}"]
+    lines.append(f"  {told.signed} of {records} signed")
     if told.unnamed:
         unnamed = size_text(told.size_of_unnamed)
-        lines.append(f"  {told.unnamed} blobs that no record names: {unnamed}")
+        lines.append(f"  {counted(told.unnamed, 'blob')} that no record names: {unnamed}")
+    if told.lost:
+        lost = counted(told.lost, "record names", "records name")
+        lines.append(f"  {lost} a blob that is gone: store gc forgets them")
     if told.damaged:
-        lines.append(f"  {told.damaged} damaged entries: run store verify")
-    lines.append(f"  {told.pins} pins, {told.runs} runs that rely on something here")
+        damaged = counted(told.damaged, "damaged entry", "damaged entries")
+        lines.append(f"  {damaged}: run store verify")
+    if told.aside:
+        aside = counted(told.aside, "damaged thing")
+        size = size_text(told.size_of_aside)
+        lines.append(f"  {aside} set aside in quarantine/: {size}; store gc frees it after a week")
+    runs = counted(told.runs, "run that relies", "runs that rely")
+    lines.append(f"  {counted(told.pins, 'pin')}, {runs} on something here")
     budget = told.budget
     if not budget.is_empty:
         limits = []
@@ -90,7 +102,8 @@ def overview(place: str, told: Overview) -> str:
         lines.append("")
     width = max((len(op) for op in told.ops), default=0)
     for op, of_op in sorted(told.ops.items(), key=lambda each: -each[1].size):
-        lines.append(f"  {op:{width}}  {of_op.records:7} records  {size_text(of_op.size):>9}")
+        many = "record " if of_op.records == 1 else "records"
+        lines.append(f"  {op:{width}}  {of_op.records:7} {many}  {size_text(of_op.size):>9}")
     return "\n".join(lines) + "\n"
 
 
@@ -161,7 +174,13 @@ def verified(told: Verified) -> str:
         f"{click.style(each.what, fg='red')} {each.digest.hex()}  {each.op}  {each.reason}"
         for each in told.damage
     ]
-    return "".join(line + "\n" for line in [*lines, str(told)])
+    lines.append(str(told))
+    if told.damage:
+        lines.append(
+            "next: what is damaged is set aside and made again by the run that needs it; "
+            "store gc --grace 0s forgets records whose blobs are gone, store rm DIGEST any"
+        )
+    return "".join(line + "\n" for line in lines)
 
 
 def collected(told: Report) -> str:
@@ -169,9 +188,11 @@ def collected(told: Report) -> str:
     lines = []
     if told.dry_run:
         shown = told.removals[:_SHOWN]
-        lines = [
+        if shown:
+            lines.append(f"{'what':13}  {'digest':12}  {'itself':>9}  {'its blobs':>9}")
+        lines += [
             f"{each.what:13}  {each.digest.hex()[:12]}  {size_text(each.size):>9}  "
-            f"{each.op}  {each.why}".rstrip()
+            f"{size_text(each.named) if each.named else '':>9}  {each.op}  {each.why}".rstrip()
             for each in shown
         ]
         if len(told.removals) > len(shown):

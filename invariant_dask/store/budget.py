@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from invariant_dask.errors import SpecError, StoreLayoutError
-from invariant_dask.store.keeper import Keeper
+from invariant_dask.store.keeper import Keeper, SeenEntry
 from invariant_dask.store.sizes import HOUR, parse_age, parse_size
 
 logger = logging.getLogger("invariant_dask.store")
@@ -97,3 +99,17 @@ def is_due(keeper: Keeper, budget: Budget) -> bool:
         return False
     keeper.write_note("", _COLLECTED, b"")
     return True
+
+
+def latest_of_each(records: Iterable[SeenEntry], number: int | None) -> set[bytes]:
+    """Return the digests of so many of the latest records of each op."""
+    if not number:
+        return set()
+    by_op: defaultdict[str, list[SeenEntry]] = defaultdict(list)
+    for record in records:
+        by_op[record.op].append(record)
+    latest: set[bytes] = set()
+    for same in by_op.values():
+        same.sort(key=lambda entry: (entry.created, entry.digest), reverse=True)
+        latest.update(entry.digest for entry in same[:number])
+    return latest

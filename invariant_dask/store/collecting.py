@@ -14,15 +14,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable
 
 from invariant_dask.core.digest import BlobId
-from invariant_dask.errors import StoreError
+from invariant_dask.errors import StoreError, StoreUnavailableError
 from invariant_dask.store.base import Store
-from invariant_dask.store.budget import Budget, is_due, read_budget
-from invariant_dask.store.keeper import Keeper, SeenBlob, SeenEntry
+from invariant_dask.store.budget import Budget, is_due, latest_of_each, read_budget
+from invariant_dask.store.collected import Removal, Report
+from invariant_dask.store.keeper import Keeper, SeenAside, SeenBlob, SeenEntry
 from invariant_dask.store.notes import (
     Roots,
     is_held,
@@ -31,68 +30,21 @@ from invariant_dask.store.notes import (
     read_roots,
     remove_old_roots,
 )
-from invariant_dask.store.sizes import MINUTE, age_text, parse_age, size_text
+from invariant_dask.store.sizes import DAY, MINUTE, age_text, parse_age, size_text
 
 logger = logging.getLogger("invariant_dask.store")
 
 GRACE = MINUTE
 """How long a writer that needs room spares new entries, if anything else can go."""
 
+ASIDE = 7 * DAY
+"""How long what was damaged is kept for a look, if nobody says otherwise."""
+
+_GONE = "its blob is gone"
 _BATCH = 256
 
 Progress = Callable[[str, int], None]
 """Called with what is being done and how many of it are done."""
-
-
-class Removal(NamedTuple):
-    """What goes, or would go, and why."""
-
-    what: str
-    """`record`, `planned entry` or `blob`."""
-    digest: bytes
-    size: int
-    op: str
-    why: str
-
-
-@dataclass
-class Report:
-    """What a collector did, or would do."""
-
-    dry_run: bool = False
-    removals: list[Removal] = field(default_factory=list)
-    kept: Counter[str] = field(default_factory=Counter)
-    """How many records stayed, and why."""
-    size_before: int = 0
-    damaged: int = 0
-    """Entries that cannot be read. While there are any, no blob is removed: it may be theirs."""
-
-    @property
-    def freed(self) -> int:
-        """Bytes that went."""
-        return sum(removal.size for removal in self.removals)
-
-    @property
-    def size_after(self) -> int:
-        """Bytes that are left."""
-        return self.size_before - self.freed
-
-    def count(self, what: str) -> int:
-        """Return how many records, planned entries or blobs went."""
-        return sum(removal.what == what for removal in self.removals)
-
-    def __str__(self) -> str:
-        went = "would go" if self.dry_run else "went"
-        counts = ", ".join(
-            f"{self.count(what)} {text}"
-            for what, text in (
-                ("record", "records"), ("planned entry", "planned entries"), ("blob", "blobs")
-            )
-        )  # fmt: skip
-        text = f"{counts} {went}: {size_text(self.freed)}; {size_text(self.size_after)} stay"
-        if self.damaged:
-            text += f"; {self.damaged} entries are damaged, so no blobs {went}: run verify"
-        return text
 
 
 def collect(
@@ -121,7 +73,8 @@ def collect(
         go. Without all three, the budget that was set for the store is kept.
     grace
         What is younger stays: seconds or text. By default an hour, or 12 in an object store; blobs
-        of an object store stay for 8 hours at least.
+        of an object store stay for 8 hours at least. What was damaged is kept for a look: so long,
+        or for a week by default.
     dry_run
         Whether nothing is removed, and only said what would be.
     progress
@@ -133,13 +86,23 @@ def collect(
         If the store is of another kind, or the budget makes no sense.
     StoreUnavailableError
         If the store cannot be read or written.
+
+    Notes
+    -----
+    A record whose blob is gone can never be used and goes too, pinned or not.
     """
     keeper = keeper_of(store)
+    if keeper.is_read_only and not dry_run:
+        msg = f"{store.url} cannot be written: nothing goes; a dry run says what would"
+        raise StoreUnavailableError(msg)
     budget = Budget.of(max_size, max_age, keep_last)
     if budget.is_empty:
         budget = read_budget(keeper)
     spared = parse_age(grace, "grace")
-    collector = _Collector(keeper, keeper.grace if spared is None else spared, progress)
+    collector = _Collector(
+        keeper, keeper.grace if spared is None else spared, progress,
+        aside=ASIDE if spared is None else spared,
+    )  # fmt: skip
     report = collector.collect(budget, dry_run=dry_run)
     _count(store, report)
     return report
@@ -209,16 +172,19 @@ class _Collector:
         grace: int,
         progress: Progress | None,
         orphans: int | None = None,
+        aside: int = ASIDE,
     ) -> None:
         self.keeper = keeper
         self.grace = grace
         self.blob_grace = max(grace if orphans is None else orphans, keeper.blob_grace)
+        self.aside_grace = aside
         self.tell = progress or (lambda _what, _done: None)
         self.now = keeper.now()
         self.blobs: dict[BlobId, SeenBlob] = {}
         self.entries: dict[bytes, SeenEntry] = {}
         self.claims: defaultdict[bytes, list[SeenEntry]] = defaultdict(list)
         self.users: Counter[BlobId] = Counter()
+        self.aside: list[SeenAside] = []
         self.report = Report()
 
     def collect(self, budget: Budget, *, dry_run: bool = False, pressing: bool = False) -> Report:
@@ -226,7 +192,8 @@ class _Collector:
         pinned = frozenset(pin.digest for pin in pins_of(self.keeper))
         roots = read_roots(self.keeper, self.now)
         self.scan()
-        chosen = self.choose(budget, pinned, roots)
+        lost = self.lost(roots)
+        chosen = [*((record, _GONE) for record in lost), *self.choose(budget, pinned, roots, lost)]
         if not dry_run:
             chosen = self.remove_records(chosen)
         else:
@@ -239,6 +206,8 @@ class _Collector:
         if not dry_run and not pressing:
             self.keeper.tidy(self.entries.keys(), self.now - self.grace)
             remove_old_roots(self.keeper, self.now)
+        if not pressing:
+            self.remove_aside(dry_run)
         return self.report
 
     def scan(self) -> None:
@@ -257,19 +226,49 @@ class _Collector:
         self.report.damaged = sum(entry.damaged for entry in self.entries.values())
         self.report.size_before = sum(entry.size for entry in self.entries.values())
         self.report.size_before += sum(blob.size for blob in self.blobs.values())
+        self.aside = self.keeper.aside()
 
     # --- what goes ---
 
+    def lost(self, roots: Roots) -> list[SeenEntry]:
+        """Return the records that nobody can use: a blob that they name is gone."""
+        there = {blob.blob for blob in self.blobs.values() if blob.is_there}
+        lost = []
+        for record in self.entries.values():
+            if record.target is not None or there.issuperset(record.blobs):
+                continue
+            names = self.names(record)
+            if (
+                self.used(record, names, roots) <= self.now - self.grace
+                and not is_held(names, roots)
+                # It may have been written since the blobs were listed.
+                and not all(self.keeper.is_there(blob) for blob in record.blobs)
+            ):
+                lost.append(record)
+        return lost
+
+    def used(self, record: SeenEntry, names: Iterable[bytes], roots: Roots) -> int:
+        return max(record.used, *(roots.used.get(name, 0) for name in names))
+
     def choose(
-        self, budget: Budget, pinned: frozenset[bytes], roots: Roots
+        self,
+        budget: Budget,
+        pinned: frozenset[bytes],
+        roots: Roots,
+        lost: Collection[SeenEntry],
     ) -> list[tuple[SeenEntry, str]]:
-        """Return the records that have to go, and why."""
-        records = [e for e in self.entries.values() if e.target is None and not e.damaged]
-        last = _latest(records, budget.keep_last)
+        """Return the records that have to go by the budget, and why."""
+        gone = {record.digest for record in lost}
+        records = [
+            entry
+            for entry in self.entries.values()
+            if entry.target is None and not entry.damaged and entry.digest not in gone
+        ]
+        last = latest_of_each(records, budget.keep_last)
         free: list[tuple[int, SeenEntry]] = []
         for record in records:
             names = self.names(record)
-            used = max(record.used, *(roots.used.get(name, 0) for name in names))
+            used = self.used(record, names, roots)
             if not pinned.isdisjoint(names):
                 self.report.kept["pinned"] += 1
             elif is_held(names, roots):
@@ -282,7 +281,7 @@ class _Collector:
                 free.append((used, record))
         free.sort(key=lambda each: (each[0], each[1].created, each[1].digest))
         chosen = []
-        left = self.size_without_orphans()
+        left = self.size_without_orphans() - sum(record.size for record in lost)
         counts = Counter(self.users)
         for used, record in free:
             why = ""
@@ -326,7 +325,8 @@ class _Collector:
             batch = {
                 entry: why
                 for entry, why in chosen[at : at + _BATCH]
-                if not is_held(names := self.names(entry), roots) and pinned.isdisjoint(names)
+                if not is_held(names := self.names(entry), roots)
+                and (why == _GONE or pinned.isdisjoint(names))
             }
             gone = self.keeper.remove_entries(list(batch))
             removed += [(entry, batch[entry]) for entry in gone]
@@ -348,7 +348,9 @@ class _Collector:
                 why[blob] = "no record names it"
         todo = list(why)
         gone = todo if dry_run else list(self.in_batches(todo))
-        self.report.removals += [Removal("blob", b.blob, b.size, "", why[b]) for b in gone]
+        self.report.removals += [
+            Removal("blob", blob.blob, blob.size, "", why[blob]) for blob in gone if blob.is_there
+        ]
 
     def in_batches(self, todo: list[SeenBlob]) -> Iterable[SeenBlob]:
         for at in range(0, len(todo), _BATCH):
@@ -376,18 +378,18 @@ class _Collector:
         for claim, _ in chosen:
             self.entries.pop(claim.digest, None)
 
+    def remove_aside(self, dry_run: bool) -> None:
+        self.report.size_before += sum(seen.size for seen in self.aside)
+        old = [seen for seen in self.aside if seen.since <= self.now - self.aside_grace]
+        if not dry_run:
+            self.keeper.remove_aside(old)
+        for seen in old:
+            why = f"a damaged {seen.what}, set aside {age_text(self.now - seen.since)} ago"
+            self.report.removals.append(Removal("set aside", seen.digest, seen.size, "", why))
+
     def note(self, what: str, gone: Iterable[tuple[SeenEntry, str]]) -> None:
-        self.report.removals += [Removal(what, e.digest, e.size, e.op, why) for e, why in gone]
-
-
-def _latest(records: Iterable[SeenEntry], number: int | None) -> set[bytes]:
-    if not number:
-        return set()
-    by_op: defaultdict[str, list[SeenEntry]] = defaultdict(list)
-    for record in records:
-        by_op[record.op].append(record)
-    latest: set[bytes] = set()
-    for same in by_op.values():
-        same.sort(key=lambda entry: (entry.created, entry.digest), reverse=True)
-        latest.update(entry.digest for entry in same[:number])
-    return latest
+        for entry, why in gone:
+            named = sum(self.blobs[blob].size for blob in entry.blobs if blob in self.blobs)
+            self.report.removals.append(
+                Removal(what, entry.digest, entry.size, entry.op, why, named)
+            )

@@ -38,8 +38,16 @@ class Overview:
     unnamed: int = 0
     """Blobs that no record names."""
     damaged: int = 0
+    signed: int = 0
+    """Records that carry a signature; whose, and whether it holds, is not looked at."""
+    lost: int = 0
+    """Records of which a blob is gone."""
     size: int = 0
+    """Bytes of entries and blobs."""
     size_of_unnamed: int = 0
+    aside: int = 0
+    """Damaged things that were set aside."""
+    size_of_aside: int = 0
     pins: int = 0
     runs: int = 0
     """Runs that rely on something here now."""
@@ -50,7 +58,7 @@ class Overview:
 def overview(store: Store) -> Overview:
     """Return what there is in a store in a folder or bucket."""
     keeper = keeper_of(store)
-    blobs = {seen.blob: seen.size for seen in keeper.blobs()}
+    blobs = {seen.blob: seen.size for seen in keeper.blobs() if seen.is_there}
     told = Overview(blobs=len(blobs), size=sum(blobs.values()))
     named: set[BlobId] = set()
     ops: defaultdict[str, OfOp] = defaultdict(OfOp)
@@ -61,6 +69,8 @@ def overview(store: Store) -> Overview:
             told.planned += 1
         elif not entry.damaged:
             told.records += 1
+            told.signed += entry.signed
+            told.lost += not blobs.keys() >= set(entry.blobs)
             named.update(entry.blobs)
             of_op = ops[entry.op]
             of_op.records += 1
@@ -69,6 +79,8 @@ def overview(store: Store) -> Overview:
     told.ops = dict(sorted(ops.items()))
     told.unnamed = len(blobs.keys() - named)
     told.size_of_unnamed = sum(blobs[blob] for blob in blobs.keys() - named)
+    aside = keeper.aside()
+    told.aside, told.size_of_aside = len(aside), sum(seen.size for seen in aside)
     told.pins = len(pins_of(keeper))
     told.runs = read_roots(keeper, keeper.now()).runs
     told.budget = read_budget(keeper)

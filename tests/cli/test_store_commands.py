@@ -36,7 +36,7 @@ def told(store: DiskStore, *arguments: object, code: int = 0) -> Any:
 
 def test_stats(store: DiskStore) -> None:
     text = call(store, "stats").stdout
-    assert "2 records, 1 planned entries, 1 blobs" in text
+    assert "2 records, 1 planned entry, 1 blob" in text
     assert "sample:op" in text
     numbers = told(store, "stats")
     assert numbers["records"] == 2
@@ -72,7 +72,7 @@ def test_verify_ends_with_1_if_there_is_damage(store: DiskStore) -> None:
 def test_gc_says_what_would_go_and_then_does_it(store: DiskStore) -> None:
     text = call(store, "gc", "--keep-last", 0, "--grace", 0, "--dry-run").stdout
     assert "not among the latest 0 of its op" in text
-    assert "2 records, 1 planned entries, 1 blobs would go" in text
+    assert "2 records, 1 planned entry, 1 blob would go" in text
     assert store.exists(sample_planned("one"))
     report = told(store, "gc", "--keep-last", 0, "--grace", 0)
     assert report["size_after"] == 0
@@ -104,7 +104,7 @@ def test_push_pull_and_copy(store: DiskStore, tmp_path: Path) -> None:
     assert told(store, "push", other.url)["there"] == 1
     assert other.get(sample_planned("one")) == large(1)
     assert (
-        "2 records, 1 planned entries and 1 blobs" in call(store, "copy", other.url, third).stdout
+        "2 records, 1 planned entry and 1 blob" in call(store, "copy", other.url, third).stdout
     )
     other.invalidate("sample:op")
     planned = sample_planned("one").hex()
