@@ -46,8 +46,8 @@ FILES = {
     "store": [
         "compression", "file_artifacts", "codec_arrow", "codec_pandas", "codec_images", "codecs",
         "about", "naming", "layout", "record", "signals", "sizes", "keeper", "backend", "keys",
-        "trust", "misses", "reading", "base", "memory", "null", "grouping", "connections", "index",
-        "heartbeat", "notes",
+        "trust", "signers", "misses", "reading", "base", "memory", "null", "grouping",
+        "connections", "index", "heartbeat", "notes",
         "budget", "collected", "collecting", "spool", "folder", "blob_files", "disk_keeper", "disk",
         "disk_opening",
         "objects_wire", "objects_files", "objects_fsspec", "objects_obstore", "objects_urls",

@@ -125,11 +125,11 @@ def list_(where: str | None, op: str, limit: int, plain: bool) -> None:
 @_command("show", _digest)
 def show(where: str | None, digest: str, plain: bool) -> None:
     """Show what is stored under DIGEST, what made it, and from what."""
-    from invariant_dask.cli import store_view
+    from invariant_dask.cli import store_show
     from invariant_dask.store import upkeep
 
-    told = store_view.describe(upkeep.show(_open(where), digest))
-    tell(store_view.artifact(told), told, plain)
+    told = store_show.describe(upkeep.show(_open(where), digest))
+    tell(store_show.artifact(told), told, plain)
 
 
 @_command(
@@ -222,8 +222,12 @@ def pins(where: str | None, plain: bool) -> None:
     """List what is pinned."""
     from invariant_dask.store import upkeep
 
-    found = upkeep.pins(_open(where))
-    lines = [f"{pin.digest.hex()}  {pin.by}  {pin.reason}".rstrip() for pin in found]
+    found = upkeep.pinned(_open(where))
+    lines = []
+    for pin in found:
+        op = pin.op or "(nothing is stored here now)"
+        told = pin.digest.hex(), op, pin.node, pin.by, pin.reason
+        lines.append("  ".join(filter(None, told)))
     tell("".join(line + "\n" for line in lines), found, plain)
 
 

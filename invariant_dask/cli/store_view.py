@@ -8,16 +8,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import is_dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from invariant_dask.store.sizes import SECOND, age_text, counted, size_text
+from invariant_dask.store.sizes import age_text, counted, size_text
 
 if TYPE_CHECKING:
-    from invariant_dask.store.upkeep import Listed, Overview, Report, Shown, Verified
+    from invariant_dask.store.upkeep import Listed, Overview, Report, Verified
 
 _SHOWN = 20
 _OFTEN = 0.2
@@ -119,55 +118,6 @@ def records(listed: Sequence[Listed], total: int, now: int) -> str:
     return "".join(line + "\n" for line in lines)
 
 
-def describe(shown: Shown) -> dict[str, Any]:
-    """Return what `show` shows, as plain JSON."""
-    record = shown.record
-    about = record.about
-    entry = shown.asked
-    told = {
-        "resolved": record.resolved.hex(),
-        "hash": record.hash.hex(),
-        "op": about.op,
-        "node": about.node,
-        "kind": record.kind,
-        "size": record.size,
-        "created": _date(about.created),
-        "seconds": about.nanoseconds / SECOND,
-        "writer": about.writer,
-        "run": about.run,
-        "code": about.code or None,
-        "pinned": shown.is_pinned,
-        "blobs": [{"blob": blob.hex(), "size": length} for blob, length in record.parts],
-        "missing": [blob.hex() for blob in shown.missing],
-        "files": [str(file) for file in shown.files],
-        "planned": None,
-    }
-    if entry is not None:
-        told["planned"] = {
-            "digest": entry.planned.hex(),
-            "writer": entry.writer,
-            "created": _date(entry.created),
-            "inputs": {planned.hex(): artifact.hex() for planned, artifact in entry.inputs},
-        }
-    return told
-
-
-def artifact(told: dict[str, Any]) -> str:
-    """Return what `show` prints."""
-    lines = [f"{click.style(told['op'], bold=True)}  {told['kind']}, {size_text(told['size'])}"]
-    names = ("resolved", "hash", "node", "created", "seconds", "writer", "run", "code")
-    lines += [f"  {name:9} {told[name]}" for name in names if told[name] not in {None, ""}]
-    if told["pinned"]:
-        lines.append("  pinned")
-    if (planned := told["planned"]) is not None:
-        lines.append(f"  planned   {planned['digest']}")
-        lines += [f"    input   {digest}" for digest in planned["inputs"]]
-    for blob in told["blobs"]:
-        gone = "  is gone" if blob["blob"] in told["missing"] else ""
-        lines.append(f"  blob      {blob['blob']}  {size_text(blob['size'])}{gone}")
-    return "\n".join(lines) + "\n"
-
-
 def verified(told: Verified) -> str:
     """Return what `verify` prints."""
     lines = [
@@ -207,7 +157,3 @@ def collected(told: Report) -> str:
 def collected_json(told: Report) -> dict[str, Any]:
     """Return what `gc --json` prints."""
     return {**vars(told), "freed": told.freed, "size_after": told.size_after}
-
-
-def _date(nanoseconds: int) -> str:
-    return datetime.fromtimestamp(nanoseconds / SECOND, UTC).isoformat(timespec="seconds")

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from invariant_dask.core.digest import BlobId
 from invariant_dask.errors import ArtifactNotFoundError, SpecError
+from invariant_dask.store.about import About
 from invariant_dask.store.base import Store
 from invariant_dask.store.budget import Budget, read_budget
 from invariant_dask.store.keeper import SeenEntry
 from invariant_dask.store.naming import names_digest, parse_digest
 from invariant_dask.store.notes import keeper_of, pins_of, read_roots, sound_entries
 from invariant_dask.store.record import PlannedEntry, Record
+from invariant_dask.store.signers import Signer, signer_of
+
+_CLAIMS = 1000
+"""How many planned entries are looked at, of those that may lead to a record."""
 
 
 @dataclass
@@ -121,6 +127,16 @@ def list_records(store: Store, op: str = "") -> list[Listed]:
     ]  # fmt: skip
 
 
+class Input(NamedTuple):
+    """What an op was given by another node."""
+
+    planned: bytes
+    hash: bytes
+    op: str
+    """Empty, as is the node, if what made it is not stored here any more."""
+    node: str
+
+
 class Shown(NamedTuple):
     """An artifact with all that is known of it."""
 
@@ -131,6 +147,12 @@ class Shown(NamedTuple):
     files: tuple[Path, ...]
     """Files of its blobs on this machine."""
     is_pinned: bool
+    claim: PlannedEntry | None = None
+    """The planned entry that was asked for, or else the latest one that leads to the record."""
+    inputs: tuple[Input, ...] = ()
+    """What the claim says that went in; a record alone tells of values, not where they are from."""
+    signer: Signer | None = None
+    claim_signer: Signer | None = None
 
 
 def show(store: Store, digest: bytes | str) -> Shown:
@@ -149,26 +171,94 @@ def show(store: Store, digest: bytes | str) -> Shown:
         If nothing is stored there.
     SpecError
         If several digests start so.
+    TrustError
+        If it is signed, and the keys that this user trusts cannot be read.
     """
     raw = complete(store, digest)
     keeper = keeper_of(store)
-    entries = sound_entries(store, store._read_entries([raw]))  # noqa: SLF001
+    rows, entries = _followed(store, [raw])
     asked = entries.get(raw)
     planned = asked if isinstance(asked, PlannedEntry) else None
-    if planned is not None and planned.resolved not in entries:
-        entries |= sound_entries(store, store._read_entries([planned.resolved]))  # noqa: SLF001
     record = entries.get(planned.resolved) if planned is not None else asked
     if not isinstance(record, Record):
         raise ArtifactNotFoundError(digest=raw.hex(), store=store.url)
+    claim = planned
+    if claim is None:
+        claims = keeper.claims_on(raw, record.about.op)[:_CLAIMS]
+        more, found = _followed(store, claims)
+        rows |= more
+        leading = (found.get(each) for each in claims)
+        claim = max(
+            (each for each in leading if isinstance(each, PlannedEntry) and each.resolved == raw),
+            key=lambda each: each.created, default=None,
+        )  # fmt: skip
     there = store._has_blobs(record.parts)  # noqa: SLF001
     files = (keeper.path_of(blob) for blob, _ in record.parts if blob in there)
     pinned = {pin.digest for pin in pins_of(keeper)}
+    trust = store.terms.trust
     return Shown(
         record, planned,
         tuple(blob for blob, _ in record.parts if blob not in there),
         tuple(path for path in files if path is not None),
         not pinned.isdisjoint({raw, record.resolved}),
+        claim,
+        () if claim is None else _inputs(store, claim),
+        signer_of(trust, record.resolved, rows[record.resolved], record.signature),
+        None if claim is None
+        else signer_of(trust, claim.planned, rows[claim.planned], claim.signature),
     )  # fmt: skip
+
+
+def _followed(
+    store: Store, digests: Sequence[bytes]
+) -> tuple[dict[bytes, bytes], dict[bytes, Record | PlannedEntry]]:
+    """Return entries and those that they point to, as bytes and read."""
+    rows = dict(store._read_entries(digests))  # noqa: SLF001
+    entries = sound_entries(store, rows)
+    targets = {each.resolved for each in entries.values() if isinstance(each, PlannedEntry)}
+    if further := targets.difference(entries):
+        more = store._read_entries(list(further))  # noqa: SLF001
+        rows |= more
+        entries |= sound_entries(store, more)
+    return rows, entries
+
+
+def _inputs(store: Store, claim: PlannedEntry) -> tuple[Input, ...]:
+    _, entries = _followed(store, [planned for planned, _ in claim.inputs])
+    inputs = []
+    for planned, given in claim.inputs:
+        about = _about(entries, planned)
+        inputs.append(Input(planned, given, about.op, about.node))
+    return tuple(inputs)
+
+
+def _about(entries: Mapping[bytes, Record | PlannedEntry], digest: bytes) -> About:
+    entry = entries.get(digest)
+    record = entries.get(entry.resolved) if isinstance(entry, PlannedEntry) else entry
+    return record.about if isinstance(record, Record) else About("")
+
+
+class Pinned(NamedTuple):
+    """A pin, and what of."""
+
+    digest: bytes
+    by: str
+    reason: str
+    since: int
+    op: str
+    """Empty, as is the node, if nothing is stored there any more."""
+    node: str
+
+
+def pinned(store: Store) -> list[Pinned]:
+    """Return all pins with the op and node of what is pinned, the latest last."""
+    found = sorted(pins_of(keeper_of(store)), key=lambda pin: (pin.since, pin.digest))
+    _, entries = _followed(store, [pin.digest for pin in found])
+    told = []
+    for pin in found:
+        about = _about(entries, pin.digest)
+        told.append(Pinned(*pin, about.op, about.node))
+    return told
 
 
 def complete(store: Store, digest: bytes | str) -> bytes:

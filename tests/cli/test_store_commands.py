@@ -67,12 +67,23 @@ def test_verify_ends_with_1_if_there_is_damage(store: DiskStore) -> None:
     text = call(store, "verify", code=1).stdout
     assert record.resolved.hex() in text
     assert "1 damage" in text
+    assert "store gc --grace 0s" in text
+    assert "1 record names a blob that is gone" in call(store, "stats").stdout
+    assert "2 damaged things set aside" in call(store, "stats").stdout
+    gone = call(store, "gc", "--grace", "0s").stdout
+    assert "1 record, 1 planned entry, 0 blobs, 2 damaged things set aside went" in gone
+    assert "no damage" in call(store, "verify").stdout
+    assert "set aside" not in call(store, "stats").stdout
 
 
 def test_gc_says_what_would_go_and_then_does_it(store: DiskStore) -> None:
     text = call(store, "gc", "--keep-last", 0, "--grace", 0, "--dry-run").stdout
     assert "not among the latest 0 of its op" in text
     assert "2 records, 1 planned entry, 1 blob would go" in text
+    header, *rows = text.splitlines()
+    assert header.split() == ["what", "digest", "itself", "its", "blobs"]
+    (large_one,) = (row for row in rows if row.startswith("record") and "sample:op" in row)
+    assert large_one[header.index("its blobs") :].startswith("  40.0 kB")
     assert store.exists(sample_planned("one"))
     report = told(store, "gc", "--keep-last", 0, "--grace", 0)
     assert report["size_after"] == 0
@@ -103,9 +114,7 @@ def test_push_pull_and_copy(store: DiskStore, tmp_path: Path) -> None:
     assert told(store, "push", other.url, "--op", "other:op")["records"] == 1
     assert told(store, "push", other.url)["there"] == 1
     assert other.get(sample_planned("one")) == large(1)
-    assert (
-        "2 records, 1 planned entry and 1 blob" in call(store, "copy", other.url, third).stdout
-    )
+    assert "2 records, 1 planned entry and 1 blob" in call(store, "copy", other.url, third).stdout
     other.invalidate("sample:op")
     planned = sample_planned("one").hex()
     assert told(other, "pull", third, planned[:8], "--replace")["records"] == 1

@@ -24,7 +24,14 @@ from invariant_dask.store import Store, collecting, upkeep
 from invariant_dask.store.heartbeat import Heart
 from invariant_dask.store.notes import EXPIRES, read_roots
 from invariant_dask.store.record import Found
-from invariant_dask.store.sizes import DAY, HOUR, SECOND, age_text, parse_age, size_text
+from invariant_dask.store.sizes import (
+    DAY,
+    HOUR,
+    SECOND,
+    age_text,
+    parse_age,
+    size_text,
+)
 from invariant_dask.testing import damage_blob, sample_planned
 
 WEEK = 7 * 24 * 3600
