@@ -328,6 +328,9 @@ class DiskStore(Store):
     def _why_unread(self, blob: BlobId) -> str:
         return self._blobs.why_unread(blob)
 
+    def _length_of_blob(self, blob: BlobId) -> int | None:
+        return self._blobs.length_of(blob)
+
     # --- damage ---
 
     def _quarantine_entry(self, digest: bytes, data: bytes) -> None:

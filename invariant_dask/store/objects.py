@@ -349,6 +349,10 @@ class ObjectStore(Store):
     def _why_unread(self, blob: BlobId) -> str:
         return self._blobs.why_unread(blob)
 
+    def _length_of_blob(self, blob: BlobId) -> int | None:
+        seen = self._blobs.find(blob)
+        return None if seen is None else self._blobs.length_of(seen)
+
     # --- damage ---
 
     def _quarantine_entry(self, digest: bytes, data: bytes) -> None:

@@ -299,11 +299,12 @@ def has_signature(head: bytes, size: int) -> bool:
     """
     if head.startswith(_RECORD) and len(head) >= _RECORD_HEAD.size:
         _, manifest, descriptor, kind, storage, _, blobs, about, _ = _RECORD_HEAD.unpack_from(head)
-        fields = manifest + descriptor + kind + storage + blobs * _BLOB_PART.size + about
+        fields: int = manifest + descriptor + kind + storage + blobs * _BLOB_PART.size + about
         return size == _BODY + _RECORD_HEAD.size + fields + SIGNATURE_SIZE
     if head.startswith(_PLANNED) and len(head) >= _PLANNED_HEAD.size:
         _, inputs, _, name = _PLANNED_HEAD.unpack_from(head)
-        return size == _BODY + _PLANNED_HEAD.size + 64 + 64 * inputs + name + SIGNATURE_SIZE
+        fields = 64 + 64 * inputs + name
+        return size == _BODY + _PLANNED_HEAD.size + fields + SIGNATURE_SIZE
     return False
 
 
