@@ -34,6 +34,7 @@ from invariant_dask.plan.program import BindOp, BoundOp, Program, bind_op
 from invariant_dask.plan.seed import Sown, sow
 from invariant_dask.runtime import code, collector, graph, planner
 from invariant_dask.runtime.choice import check_choice
+from invariant_dask.runtime.doubts import warn_of_doubts
 from invariant_dask.runtime.driver import info_of, writer
 from invariant_dask.runtime.growth import growing_graph, growing_key
 from invariant_dask.runtime.handle import decode_artifact
@@ -402,6 +403,7 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         with recorded(run, self.store, recording, self._asked(names)) as teller:
             stages = Stages(self.store, lambda: scheduler_for(scheduler, options), names, teller)
             stages.follow(run, grow)
+        warn_of_doubts(run, self.store)
         if run.plan.run:
             try_to_keep_budget(self.store)
         run.seconds = (time.time_ns() - run.started) / 1e9

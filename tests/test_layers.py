@@ -73,8 +73,8 @@ FILES = {
     "runtime": [
         "choice", "collector", "failures", "flight", "sealing", "handle", "code", "arguments",
         "spec", "outbox", "watching", "attempts", "produce", "task", "sharing", "settling", "graph",
-        "known", "loop", "schedulers", "planner", "run", "telling", "driver", "stages", "growth",
-        "recording",
+        "known", "loop", "schedulers", "planner", "run", "doubts", "telling", "driver", "stages",
+        "growth", "recording",
     ],
 }  # fmt: skip
 

@@ -102,7 +102,9 @@ def test_what_cannot_be_written_so_says_how_it_can(output, options, hint: str, f
 
 
 def test_for_all_else_the_line_of_python_is_said_and_works(folder: Path) -> None:
-    folder.write_text(GRAPH + "\n@op\ndef odd():\n    return pd.Series([1, 2])\ng.add('odd', odd)\n")
+    folder.write_text(
+        GRAPH + "\n@op\ndef odd():\n    return pd.Series([1, 2])\ng.add('odd', odd)\n"
+    )
     told = run(folder, "odd", "-o", "x.json", code=1).stderr
     (line,) = (part for part in told.splitlines() if "in Python it is" in part)
     expression = line.partition("in Python it is ")[2]
