@@ -11,6 +11,9 @@ import pytest
 
 LOG = "INVARIANT_TEST_LOG"
 
+# Tests of the ledger say where it is; others leave nothing in the working folder.
+os.environ["INVARIANT_LEDGER"] = "off"
+
 
 class Calls:
     """Which ops were called, in this and all worker processes."""

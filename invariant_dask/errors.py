@@ -238,6 +238,10 @@ class OutputsError(SpecError, ValueError):
     """The requested outputs are empty, repeated, unknown or not a sequence of node ids."""
 
 
+class PictureError(SpecError, ValueError):
+    """A picture was asked for in a form that there is not."""
+
+
 class CodeIdentityError(SpecError, TypeError):
     """The code that an op reaches cannot be expressed in its identity.
 
@@ -442,6 +446,26 @@ class EventError(InvariantError, ValueError):
     """What is read from a journal, or arrives from a worker, is no event."""
 
 
+class NewerEventsError(EventError):
+    """A run was recorded by a version whose events this one would misread."""
+
+
+class LedgerError(InvariantError):
+    """The ledger, where runs are recorded, cannot be used as asked."""
+
+
+class LedgerUnavailableError(LedgerError, OSError):
+    """The ledger cannot be read or written; trying again may help."""
+
+
+class LedgerLayoutError(LedgerError, ValueError):
+    """A path holds something else than a ledger, one of a newer layout, or a damaged one."""
+
+
+class RunNotFoundError(LedgerError, LookupError):
+    """The ledger has no such run, or several that begin so."""
+
+
 class FileInputError(SpecError, OSError):
     """An input file is absent, unreadable, or not the file that was hashed."""
 
@@ -459,6 +483,10 @@ class MissingExtraError(InvariantError, ImportError):
             f"{' and '.join(missing)} not found; run: pip install 'invariant-dask[{extra}]'",
             extra=extra, missing=missing,
         )  # fmt: skip
+
+
+class GraphvizError(InvariantError, OSError):
+    """Graphviz, which draws PNG and SVG files, is not there, or did not do it."""
 
 
 class InternalError(InvariantError, AssertionError):

@@ -13,14 +13,21 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dask.delayed import Delayed
 
 from invariant_dask.core.digest import parse_hex
 from invariant_dask.core.manifest import NONCE_SIZE
 from invariant_dask.core.sealed import SealedDict
-from invariant_dask.errors import ArtifactLostError, OutputsError
+from invariant_dask.errors import (
+    ArtifactLostError,
+    IntegrityError,
+    OpError,
+    OutputsError,
+    SpecError,
+    UnknownTypeError,
+)
 from invariant_dask.graph.composite import Vertex
 from invariant_dask.graph.markers import Ref
 from invariant_dask.graph.model import Graph
@@ -29,10 +36,11 @@ from invariant_dask.ops.registry import ForeignRegistry, adopt_registry, default
 from invariant_dask.ops.table import OpTable
 from invariant_dask.plan.binding import FileResolver
 from invariant_dask.plan.compile import Decisions, compile_bound, compile_graph
+from invariant_dask.plan.explanation import Explanation
 from invariant_dask.plan.plan import Plan
 from invariant_dask.plan.program import BindOp, BoundOp, Program, bind_op
 from invariant_dask.plan.seed import Sown, sow
-from invariant_dask.runtime import code, collector, graph, planner
+from invariant_dask.runtime import code, collector, explaining, graph, planner
 from invariant_dask.runtime.choice import check_choice
 from invariant_dask.runtime.doubts import warn_of_doubts
 from invariant_dask.runtime.driver import info_of, writer
@@ -48,6 +56,10 @@ from invariant_dask.store.base import Store
 from invariant_dask.store.collecting import try_to_keep_budget
 from invariant_dask.store.file_hashes import FileHasher
 from invariant_dask.store.opening import Where, open_store
+
+if TYPE_CHECKING:
+    from invariant_dask.view.drawing import Drawing
+    from invariant_dask.view.grouping import Detail
 
 __all__ = ["Compiled", "Progress", "Run", "compile"]
 
@@ -108,10 +120,11 @@ def compile(  # noqa: A001  the verb of this package
             registry=chosen, resolve_file=hasher, nonce=os.urandom(NONCE_SIZE),
         )  # fmt: skip
     if not program.open:
-        return Compiled(program, opened)
+        return Compiled(program, opened, context=context or ())
     # The caller may change the graph before its switches are decided.
     kept = Graph(program.name, graph)
-    return Compiled(program, opened, Undecided(kept, dict(context or {}), bind, hasher))
+    undecided = Undecided(kept, dict(context or {}), bind, hasher)
+    return Compiled(program, opened, undecided, context or ())
 
 
 @dataclass(frozen=True)
@@ -144,16 +157,23 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
     take over task by task instead of copying it under random keys.
     """
 
-    __slots__ = ("_complete", "_sown", "_undecided", "program", "store")
+    __slots__ = ("_complete", "_context", "_sown", "_undecided", "program", "store")
 
     program: Program
     store: Store
 
-    def __init__(self, program: Program, store: Store, undecided: Undecided | None = None) -> None:
+    def __init__(
+        self,
+        program: Program,
+        store: Store,
+        undecided: Undecided | None = None,
+        context: Iterable[str] = (),
+    ) -> None:
         super().__init__("" if program.open else graph.value_key(program), None)
         self.program = program
         self.store = store
         self._undecided = undecided
+        self._context = tuple(context)
         self._sown: Sown | None = None
         self._complete: graph.DaskGraph | None = None
 
@@ -269,13 +289,37 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         OutputsError
             If `rerun` names an unknown node.
         """
+        plan = self._planned(rerun)
+        return explaining.add_causes(plan, self.store)
+
+    def explain(self, node: str, *, rerun: Iterable[str] = ()) -> Explanation:
+        """Return why a node would run, be reused or be left alone; nothing runs.
+
+        What would run is compared with the nearest record of its op that the store has, whoever
+        wrote it.
+
+        Parameters
+        ----------
+        node
+            Id of a node.
+        rerun
+            Ids of nodes to run whatever is stored.
+
+        Raises
+        ------
+        OutputsError
+            If `node` or `rerun` names an unknown node.
+        """
+        return explaining.explain_in(self._planned(rerun), node, self.store)
+
+    def _planned(self, rerun: Iterable[str]) -> Plan:
+        """Return the plan, as far as what is stored decides it; without causes."""
         names = checked_names(rerun)
         program, plan = self._decided(names)
         if program.open:
-            plan = planner.make_open_plan(program, self.store, forced_steps(program, names))
-        else:
-            check_known(program, names)
-        return planner.add_causes(plan, self.store)
+            return planner.make_open_plan(program, self.store, forced_steps(program, names))
+        check_known(program, names)
+        return plan
 
     def _decided(self, rerun: Sequence[str] = ()) -> tuple[Program, Plan]:
         """Return the program as far as what is stored decides it, and a plan.
@@ -308,9 +352,25 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
             fetched = {node: self.store.fetch(record) for node, record in records.items()}
         except ArtifactLostError:
             return None
-        return {node: decode_artifact(*stored) for node, stored in fetched.items()}
+        values = {}
+        for node, stored in fetched.items():
+            try:
+                values[node] = decode_artifact(*stored)
+            except UnknownTypeError:
+                raise
+            except IntegrityError as error:
+                self.store.refuse(records[node], error)
+                return None
+        return values
 
-    def compute(self, *, scheduler: Any = None, rerun: Iterable[str] = (), **options: Any) -> Any:
+    def compute(
+        self,
+        *,
+        scheduler: Any = None,
+        rerun: Iterable[str] = (),
+        ledger: str | os.PathLike[str] | bool | None = None,
+        **options: Any,
+    ) -> Any:
         """Return the value of the output, or a dict of values by id for several.
 
         Parameters
@@ -320,6 +380,8 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
             or the address of a scheduler. By default what Dask would use.
         rerun
             Ids of nodes to run whatever is stored.
+        ledger
+            As for `run`; by default, only what runs on a cluster is recorded.
         **options
             Further options of a local scheduler, such as `num_workers`.
 
@@ -334,7 +396,8 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         SchedulerError
             If the scheduler does not answer.
         """
-        values = self._execute(scheduler, rerun, options, Recording()).values
+        recording = None if ledger is False else Recording(ledger is not None, ledger)
+        values = self._execute(scheduler, rerun, options, recording).values
         return values[self.outputs[0]] if len(self.outputs) == 1 else SealedDict(values)
 
     def run(
@@ -345,6 +408,8 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         progress: Progress | None = None,
         observe: Callable[[Event], object] | None = None,
         strict: bool = False,
+        ledger: str | os.PathLike[str] | bool | None = None,
+        tags: Iterable[str] = (),
         **options: Any,
     ) -> Run:
         """Run as `compute` does, and return what happened together with the values.
@@ -359,7 +424,14 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
             Called with each event of the run, soon after it happened and in another thread. If it
             fails, that is logged once and it is called no more.
         strict
-            Whether that is an error instead, raised when the run is over.
+            Whether that is an error instead, raised when the run is over. So is a journal or
+            history that cannot be written.
+        ledger
+            The folder in which the run is recorded, or False. By default `$INVARIANT_LEDGER`, else
+            the folder `ledger` in that of the store, else `.invariant/ledger`; a store of this
+            process alone has none.
+        tags
+            What to find the run by later.
 
         Raises
         ------
@@ -368,8 +440,54 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         OptionError, OpError, StoreNotSharedError, SchedulerError
             As for `compute`.
         """
-        recording = Recording(True, progress, observe, strict)
-        return self._execute(scheduler, rerun, options, recording)
+        recording = Recording(True, ledger, progress, observe, strict)
+        return self._execute(scheduler, rerun, options, recording, _texts(tags))
+
+    def visualize(  # what Dask calls a picture, of nodes with decisions instead of tasks
+        self,
+        filename: str | os.PathLike[str] | None = None,
+        format: str | None = None,  # noqa: A002
+        *,
+        detail: Detail = "auto",
+        rerun: Iterable[str] = (),
+        error: OpError | None = None,
+    ) -> Drawing:
+        """Draw the graph with what would run, what is reused and what is not looked at.
+
+        Parameters
+        ----------
+        filename
+            A file to write; its suffix says the format.
+        format
+            `html`, a page to move around in; `svg` or `png`, which Graphviz draws; or `dot`. Only
+            needed where the suffix of the file does not say it.
+        detail
+            `nodes` draws every node, `ops` groups of them by op, and `auto` groups if there are
+            more than 500.
+        rerun
+            As for `plan`.
+        error
+            What a run ended with: its node is drawn as failed, and what needs it as skipped.
+
+        Returns
+        -------
+        Drawing
+            A notebook shows it; it has `.save(file)`, `.svg()`, `.html()` and `.dot()`.
+
+        Raises
+        ------
+        PictureError
+            If there is no such format or level of detail.
+        GraphvizError
+            If Graphviz is needed, and not there or not able to.
+        """
+        from invariant_dask.view.drawing import check_asked, draw
+        from invariant_dask.view.marking import course_after, picture_of
+
+        check_asked(filename, format, detail)
+        plan = self.plan(rerun=rerun)
+        course = course_after(plan, error)
+        return draw(picture_of(plan, course, outputs=self.outputs), filename, format, detail)
 
     def invalidate(self, node: str) -> int:
         """Forget what is stored for a node; return how many entries went."""
@@ -388,7 +506,8 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         scheduler: Any,
         rerun: Iterable[str],
         options: dict[str, Any],
-        recording: Recording,
+        recording: Recording | None,
+        tags: tuple[str, ...] = (),
     ) -> Run:
         names = checked_names(rerun)
         check_choice(scheduler, options)
@@ -400,7 +519,8 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
             program = program.renewed(os.urandom(NONCE_SIZE))
         run = Run(uuid.uuid4().hex, program, time.time_ns())
         grow = partial(self._undecided.grow, program) if self._undecided is not None else None
-        with recorded(run, self.store, recording, self._asked(names)) as teller:
+        asked = self._asked() | {"rerun": tuple(names), "tags": tags}
+        with recorded(run, self.store, recording, asked) as teller:
             stages = Stages(self.store, lambda: scheduler_for(scheduler, options), names, teller)
             stages.follow(run, grow)
         warn_of_doubts(run, self.store)
@@ -409,7 +529,7 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         run.seconds = (time.time_ns() - run.started) / 1e9
         return run
 
-    def _asked(self, rerun: Sequence[str]) -> dict[str, Any]:
+    def _asked(self) -> dict[str, Any]:
         """Return what a run of this is asked for, as its first event tells it."""
         program = self.program
         return {
@@ -419,8 +539,14 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
             "store": self.store.url,
             "policy": self.store.terms.trust.short,
             "writer": writer(),
-            "rerun": tuple(rerun),
+            "context": self._context,
         }
+
+
+def _texts(tags: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(tags, str):
+        raise SpecError(f"tags must be a list of texts; write [{tags!r}]")
+    return tuple(tags)
 
 
 def _as_delayed(key: str, dsk: graph.DaskGraph) -> Delayed:

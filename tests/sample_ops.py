@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -135,3 +136,10 @@ def switch_off(proxy):
     request = urllib.request.Request(f"{proxy}/__faults", data=rules, method="PUT")
     urllib.request.urlopen(request).close()
     return 0
+
+
+@op("t:say")
+def say(text):
+    _note("say")
+    logging.getLogger("sample").warning("the text is %s", text)
+    return len(text)

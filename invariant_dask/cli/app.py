@@ -16,10 +16,13 @@ import click
 
 from invariant_dask._version import __version__
 from invariant_dask.cli.documents import dump, validate
+from invariant_dask.cli.explain import explain
+from invariant_dask.cli.graph import graph
 from invariant_dask.cli.inputs import Asked, Input, read_input, takes_a_graph, with_cures
 from invariant_dask.cli.keys import keygen, trusted_keys
 from invariant_dask.cli.ops import ops
 from invariant_dask.cli.outputs import Target, told
+from invariant_dask.cli.runs import runs
 from invariant_dask.cli.store import store as store_commands
 from invariant_dask.errors import InvariantError, OpError
 
@@ -97,8 +100,11 @@ def app() -> None:
 
 app.add_command(validate)
 app.add_command(dump)
+app.add_command(graph)
 app.add_command(ops)
+app.add_command(explain)
 app.add_command(store_commands)
+app.add_command(runs)
 app.add_command(keygen)
 app.add_command(trusted_keys)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 from click import echo, style
 
 from invariant_dask.plan.plan import Decision, Plan
+from invariant_dask.store.sizes import size_text
 
 _STYLES = {
     Decision.RUN: "bold yellow",
@@ -47,6 +49,16 @@ def show_plan(plan: Plan, limit: int = 200) -> None:
     for line in plan.open_ends():
         console.print(escape(line))
     console.print(f"[bold]{plan.summary()}[/]")
+    for line in _costs(plan):
+        console.print(escape(line))
+
+
+def _costs(plan: Plan) -> list[str]:
+    cost = plan.cost
+    if cost is None or not plan.run:
+        return []
+    load = [f"{size_text(cost.load_bytes)} to load"] if cost.load_bytes else []
+    return ["; ".join([str(cost), *load])]
 
 
 def plan_as_json(plan: Plan) -> dict[str, Any]:
@@ -66,7 +78,10 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
     counts = {decision.value: count for decision, count in plan.counts().items()}
     counts |= {"shared": plan.shared, "undecided": len(plan.undecided)}
     undecided = [{"node": name, "waits_for": list(on)} for name, on in plan.undecided.items()]
-    return {"counts": counts, "nodes": nodes, "undecided": undecided}
+    told = {"counts": counts, "nodes": nodes, "undecided": undecided}
+    if plan.cost is not None:
+        told["cost"] = asdict(plan.cost)
+    return told
 
 
 def show_run(run: Any, *, alone: bool = False) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import wraps
@@ -12,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from invariant_dask.cli.outputs import OutputError
+from invariant_dask.cli.store_removal import op_or_digest, refuse_pinned
 from invariant_dask.cli.store_view import progress, tell
 from invariant_dask.store.sizes import counted, parse_age, parse_size
 
 if TYPE_CHECKING:
     from invariant_dask.store.base import Store
-
-_DIGITS = re.compile("[0-9A-Fa-f]{4,63}")
 
 _json = click.option("--json", "plain", is_flag=True, help="All of it as JSON.")
 _digest = click.argument("digest", metavar="DIGEST")
@@ -329,10 +327,14 @@ def _copy(
 
 @_command("rm", click.argument("what", metavar="OP|DIGEST...", nargs=-1, required=True))
 def rm(where: str | None, what: Sequence[str], plain: bool) -> int:
-    """Forget all of an op, or what is under a digest; `gc` frees the room."""
+    """Forget all of an op, or what is under a digest; `gc` frees the room.
+
+    What is pinned has to be unpinned first.
+    """
     opened = _open(where)
     # All are looked up before any is removed: one that is not unique must not stop halfway.
-    found = {each: _op_or_digest(opened, each) for each in what}
+    found = {each: op_or_digest(opened, each) for each in what}
+    refuse_pinned(opened, found)
     counts = {each: opened.invalidate(known) if known else 0 for each, known in found.items()}
     lines = [f"{each}: {counted(n, 'entry', 'entries')}\n" for each, n in counts.items() if n]
     tell("".join(lines), counts, plain)
@@ -340,20 +342,6 @@ def rm(where: str | None, what: Sequence[str], plain: bool) -> int:
     if missing:
         raise OutputError(f"nothing is stored under {', '.join(missing)}; see store ls")
     return 0
-
-
-def _op_or_digest(opened: Store, text: str) -> str | bytes | None:
-    """Return the op or digest that is meant; None if nothing can be stored under it."""
-    from invariant_dask.errors import ArtifactNotFoundError
-    from invariant_dask.store import overview
-    from invariant_dask.store.naming import names_digest
-
-    if names_digest(text) or not _DIGITS.fullmatch(text) or opened.recent(text, 1):
-        return text
-    try:
-        return overview.complete(opened, text)
-    except ArtifactNotFoundError:
-        return None
 
 
 @_command("path", _digest)

@@ -78,6 +78,10 @@ def overview(place: str, told: Overview) -> str:
     if told.lost:
         lost = counted(told.lost, "record names", "records name")
         lines.append(f"  {lost} a blob that is gone: store gc forgets them")
+    if told.codes.records:
+        codes = size_text(told.codes.size)
+        times = counted(told.codes.records, "time")
+        lines.append(f"  the code of ops as text, {times}: {codes}")
     if told.damaged:
         damaged = counted(told.damaged, "damaged entry", "damaged entries")
         lines.append(f"  {damaged}: run store verify")

@@ -23,6 +23,9 @@ from invariant_dask.core.digest import (
 )
 from invariant_dask.core.files import FileContent
 
+CODE_OP = "invariant:code"
+"""The op of manifests under which stores keep how the code of ops reads; no op may have it."""
+
 NONCE_SIZE = 16
 """Bytes drawn anew for each run, to keep ephemeral nodes apart."""
 

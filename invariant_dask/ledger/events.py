@@ -5,8 +5,8 @@ id and its planned digest in hex. Events of one node come in order; those of dif
 come in any, and `ledger.folding` gives the same state for all of them.
 
 As JSON an event is an object with its `event`, the name of its type, and those fields that are not
-at their default. `SCHEMA` is raised when a reader of the old form would misread the new one; what
-is only added is passed over by older readers.
+at their default; `schema` is always there. `SCHEMA` is raised when a reader of the old form would
+misread the new one, and then refuses the run; what is only added is passed over by older readers.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar, get_type_hints
 
-from invariant_dask.errors import EventError
+from invariant_dask.errors import EventError, NewerEventsError
 
 SCHEMA = 1
 """The version of the JSON form."""
 
 TEXT_LIMIT = 16_384
 """The most characters of a text in an event: what is longer is cut."""
+
+NUMBER_LIMIT = 2**63
+"""Numbers in an event are less, whatever their sign: databases take no greater ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,16 +318,17 @@ TYPES: Mapping[str, type[Event]] = {
 
 
 def cut(text: str) -> str:
-    """Return a text, without its middle if it is too long for an event."""
+    """Return a text, without its middle if it is too long for an event; only once."""
     if len(text) <= TEXT_LIMIT:
         return text
-    half = TEXT_LIMIT // 2
+    half = TEXT_LIMIT // 2 - 32  # leaves room for what is said in between
     return f"{text[:half]}\n[{len(text) - 2 * half} characters are left out]\n{text[-half:]}"
 
 
 _DEFAULTS = {
     kind: tuple((field.name, field.default) for field in fields(kind)) for kind in TYPES.values()
 }
+_WORDS = {str: "a text", int: "an integer of 64 bits", bool: "true or false"}
 _NEEDED = {
     kind: frozenset(name for name, default in form if default is MISSING)
     for kind, form in _DEFAULTS.items()
@@ -342,6 +346,8 @@ def to_json(event: Event) -> dict[str, Any]:
         value = getattr(event, name)
         if value != default:
             found[name] = list(value) if type(value) is tuple else value
+    if type(event) is RunStarted:
+        found["schema"] = event.schema  # the default of a later version is another one
     return found
 
 
@@ -352,6 +358,8 @@ def from_json(data: object) -> Event | None:
     ------
     EventError
         If it is anything else.
+    NewerEventsError
+        If it begins a run whose events this version would misread.
     """
     if not isinstance(data, Mapping) or not isinstance(data.get("event"), str):
         raise EventError("an event must be an object that names its type as `event`")
@@ -361,7 +369,8 @@ def from_json(data: object) -> Event | None:
     hints = _HINTS[kind]
     given = {
         name: value
-        if type(value) is hints[name] and (type(value) is not str or len(value) <= TEXT_LIMIT)
+        if type(value) is (hint := hints[name])
+        and (len(value) <= TEXT_LIMIT if hint is str else abs(value) < NUMBER_LIMIT)
         else _converted(kind, name, value)
         for name, value in data.items()
         if name in hints
@@ -369,6 +378,11 @@ def from_json(data: object) -> Event | None:
     missing = _NEEDED[kind].difference(given)
     if missing:
         raise EventError(f"{kind.event}: {', '.join(sorted(missing))} must be given")
+    if kind is RunStarted and given.get("schema", 1) > SCHEMA:
+        raise NewerEventsError(
+            f"run {given['run']:.40} has events of schema {given['schema']}, and this version "
+            f"reads {SCHEMA} at most; use a newer invariant-dask"
+        )
     return kind(**given)
 
 
@@ -380,4 +394,7 @@ def _converted(kind: type[Event], name: str, value: object) -> Any:
     if hint == tuple[str, ...] and isinstance(value, (list, tuple)):  # noqa: SIM102
         if all(isinstance(each, str) for each in value):
             return tuple(map(cut, value))
-    raise EventError(f"{kind.event}: {name} must be {hint}, not {value!r:.80}")
+    # The type alone: to show an integer of a million digits takes long, or fails.
+    found = "a greater one" if hint is int is type(value) else f"of type {type(value).__name__}"
+    expected = _WORDS.get(hint, "a list of texts")
+    raise EventError(f"{kind.event}: {name} must be {expected}, not {found}")

@@ -1,17 +1,20 @@
 """The state of a run, folded from its events in whatever order they come.
 
-Of what is told twice the later telling counts, and of two at one time the one that says more; so
-equal events give equal states. The state is what progress, report, history and dashboard show.
+Each fact is the greatest of what was told, in an order that does not depend on arrival: mostly the
+latest, and of two at one time the one whose content is greater. So the same events give the same
+state, however they were mixed or cut into batches. The state is what progress, report, history and
+dashboard show.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from bisect import insort
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import fields
 from typing import Any
 
 from invariant_dask.ledger.events import (
+    TYPES,
     AttemptFailed,
     Event,
     NodeCancelled,
@@ -32,120 +35,22 @@ from invariant_dask.ledger.events import (
     StoreQuarantined,
     TierDown,
 )
+from invariant_dask.ledger.state import LINES, STATES, NodeState, RunState
 
-LINES = 200
-"""How many log lines, and other notes, a state keeps: the latest."""
-
-STATES = (
-    "planned", "running", "cancelled", "skipped", "failed", "shared", "reused", "ran"
-)  # fmt: skip
-"""The states of a node; a later one replaces an earlier one, never the other way round."""
+__all__ = ["LINES", "STATES", "NodeState", "RunState", "apply", "fold"]
 
 _RANK = {state: rank for rank, state in enumerate(STATES)}
 
-
-@dataclass(slots=True)
-class NodeState:
-    """What is known of one node."""
-
-    node: str
-    digest: str = ""
-    op: str = ""
-    state: str = "planned"
-    decision: str = ""
-    reason: str = ""
-    causes: tuple[str, ...] = ()
-    inputs: tuple[str, ...] = ()
-    shares: str = ""
-    attempt: int = 0
-    worker: str = ""
-    started: int = 0
-    """Nanoseconds since 1970; 0 if nobody said so."""
-    ended: int = 0
-    nanoseconds: int = 0
-    """How long the op took."""
-    saved: int = 0
-    """How long it took when the artifact that was reused was made."""
-    by: str = ""
-    """What the artifact that was reused was found by."""
-    tier: str = ""
-    resolved: str = ""
-    artifact: str = ""
-    type: str = ""
-    size: int = 0
-    kept: bool = False
-    error: str = ""
-    traceback: str = ""
-    because: str = ""
-    planned_at: int = 0
-
-    @property
-    def why(self) -> str:
-        """The reason in words."""
-        return "; ".join(self.causes) or self.reason
-
-
-@dataclass(slots=True)
-class RunState:
-    """What is known of one run."""
-
-    run: str = ""
-    state: str = "running"
-    """`running`, `finished`, `failed` or `cancelled`."""
-    asked: RunStarted | None = None
-    plan: RunPlanned | None = None
-    """The latest plan."""
-    nodes: dict[str, NodeState] = field(default_factory=dict)
-    """By node id."""
-    started: int = 0
-    ended: int = 0
-    seconds: float = 0.0
-    error: str = ""
-    hits: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Store hits by tier, and by whether a planned or resolved digest found them."""
-    hit_bytes: int = 0
-    puts: int = 0
-    put_bytes: int = 0
-    quarantined: list[StoreQuarantined] = field(default_factory=list)
-    down: list[TierDown] = field(default_factory=list)
-    log: list[OpLogged] = field(default_factory=list)
-    failures: list[AttemptFailed] = field(default_factory=list)
-    """Attempts that failed before another one."""
-    grown: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def counts(self) -> dict[str, int]:
-        """Return how many nodes ran, shared the work of one, were reused, failed and so on.
-
-        Nodes that nobody looked at have no events; the plan says how many there are.
-        """
-        found = Counter(node.state for node in self.nodes.values())
-        counts = {state: found.get(state, 0) for state in reversed(STATES)}
-        total = self.plan.nodes if self.plan is not None else len(self.nodes)
-        inline = self.plan.inline if self.plan is not None else 0
-        counts["not looked at"] = max(0, total - inline - len(self.nodes))
-        counts["inline"] = inline
-        return counts
-
-    @property
-    def saved(self) -> float:
-        """Seconds of op time that reuse saved."""
-        return sum(n.saved for n in self.nodes.values() if n.state == "reused") / 1e9
-
-    @property
-    def busy(self) -> float:
-        """Seconds that ops took."""
-        return sum(n.nanoseconds for n in self.nodes.values() if n.state == "ran") / 1e9
-
-    def outline(self) -> dict[str, tuple[object, ...]]:
-        """Return what equal graphs have in common: no times, no workers, by node id."""
-        return {
-            name: (
-                node.digest, node.op, node.state, node.decision, node.reason, node.causes,
-                node.inputs, node.shares, node.resolved, node.artifact, node.type, node.size,
-                node.error, node.because,
-            )
-            for name, node in sorted(self.nodes.items())
-        }  # fmt: skip
+_OUTCOMES: dict[type[NodeEvent], str] = {
+    NodeCancelled: "cancelled",
+    NodeSkipped: "skipped",
+    NodeFailed: "failed",
+    NodeReused: "reused",
+    NodeFinished: "ran",
+}
+_STORED = (StoreHit, StorePut)
+_WITH_OP = (NodeFinished, NodeReused, NodeFailed)
+_WITH_WORKER = (NodeFinished, NodeFailed)
 
 
 def fold(events: Iterable[Event], state: RunState | None = None) -> RunState:
@@ -172,25 +77,24 @@ def apply(state: RunState, event: Event) -> None:
     if isinstance(event, NodeEvent):
         _apply_to_node(state, event)
     elif isinstance(event, RunStarted):
-        state.asked, state.started = event, event.time
+        if state.asked is None or _is_later(state.asked, event):  # the first one asked
+            state.asked, state.started = event, event.time
     elif isinstance(event, RunPlanned):
-        if state.plan is None or (event.stage, event.time) >= (state.plan.stage, state.plan.time):
+        old = state.plan
+        if old is None or (event.stage, _order(event)) > (old.stage, _order(old)):
             state.plan = event
     elif isinstance(event, RunEnded):
-        state.state, state.ended, state.error = event.state, event.time, event.error
-        state.seconds = event.nanoseconds / 1e9
+        if state.end is None or _is_later(event, state.end):
+            state.end, state.state = event, event.state
+            state.ended, state.error = event.time, event.error
+            state.seconds = event.nanoseconds / 1e9
     elif isinstance(event, TierDown):
         _keep(state.down, event)
 
 
 def _apply_to_node(state: RunState, event: NodeEvent) -> None:
-    if isinstance(event, StoreHit):
-        state.hits[event.tier, event.by] += 1
-        state.hit_bytes += event.size
-        return
-    if isinstance(event, StorePut):
-        state.puts += 1
-        state.put_bytes += event.size
+    if isinstance(event, _STORED):
+        _stored(state, event)
         return
     if isinstance(event, StoreQuarantined):
         _keep(state.quarantined, event)
@@ -198,73 +102,159 @@ def _apply_to_node(state: RunState, event: NodeEvent) -> None:
     node = state.nodes.get(event.node)
     if node is None:
         node = state.nodes[event.node] = NodeState(event.node)
-    node.digest = event.digest or node.digest
-    change = _CHANGES.get(type(event))
+        state.tally[node.state] += 1
+        node.stored = state.stored.pop(event.node, node.stored)
+        node.tier = node.stored[1]
+    if event.digest:
+        node.named = max(node.named, (event.time, event.digest))
+        node.digest = node.named[1]
+    kind = type(event)
+    if kind in _OUTCOMES:
+        _end(node, event)
+        _settle(state, node)
+        return
+    change = _CHANGES.get(kind)
     if change is not None:
         change(state, node, event)
 
 
-def _planned(_state: RunState, node: NodeState, event: NodePlanned) -> None:
-    if event.time < node.planned_at:
+def _stored(state: RunState, event: StoreHit | StorePut) -> None:
+    if isinstance(event, StoreHit):
+        state.hits[event.tier, event.by] += 1
+        state.hit_bytes += event.size
+    else:
+        state.puts += 1
+        state.put_bytes += event.size
+    where = (event.time, event.tier)
+    node = state.nodes.get(event.node)
+    if node is None:
+        # A look-up makes no node: what is pruned may have been looked for too.
+        state.stored[event.node] = max(where, state.stored.get(event.node, (0, "")))
+    else:
+        node.stored = max(where, node.stored)
+        node.tier = node.stored[1]
+
+
+def _planned(state: RunState, node: NodeState, event: NodePlanned) -> None:
+    node.op = max(node.op, event.op)
+    if node.plan is not None and not _is_later(event, node.plan):
         return
-    node.planned_at = event.time
-    node.op = event.op or node.op
+    if event.shares != node.shares:
+        _follow(state, node, event.shares)
+    node.plan = event
     node.decision, node.reason, node.causes = event.decision, event.reason, event.causes
     node.inputs, node.shares = event.inputs, event.shares
+    _settle(state, node)
 
 
-def _started(_state: RunState, node: NodeState, event: NodeStarted) -> None:
-    _advance(node, "running", 0)
-    node.op = event.op or node.op
-    if event.attempt >= node.attempt:
-        node.attempt = event.attempt
-        node.worker = event.worker or node.worker
-    node.started = min(node.started or event.time, event.time)
+def _follow(state: RunState, node: NodeState, leader: str) -> None:
+    if node.shares:
+        state.followers[node.shares].discard(node.node)
+        if not state.followers[node.shares]:
+            del state.followers[node.shares]
+    if leader:
+        state.followers.setdefault(leader, set()).add(node.node)
+
+
+def _started(state: RunState, node: NodeState, event: NodeStarted) -> None:
+    node.op = max(node.op, event.op)
+    node.attempt = max(node.attempt, event.attempt)
+    node.first = event.time if node.first is None else min(node.first, event.time)
+    node.started = node.first
+    old = node.start
+    if old is None or (event.attempt, _order(event)) > (old.attempt, _order(old)):
+        node.start = event
+    node.worker = _worker(node)
+    _settle(state, node)
 
 
 def _again(state: RunState, node: NodeState, event: AttemptFailed) -> None:
     _keep(state.failures, event)
     node.attempt = max(node.attempt, event.attempt)
+    _settle(state, node)
 
 
-def _finished(_state: RunState, node: NodeState, event: NodeFinished) -> None:
-    if not _advance(node, "ran", event.time):
-        return
-    node.op = event.op or node.op
-    node.resolved, node.artifact, node.type = event.resolved, event.artifact, event.type
-    node.size, node.nanoseconds, node.kept = event.size, event.nanoseconds, event.kept
-    node.attempt = max(node.attempt, event.attempt)
-    node.worker = event.worker or node.worker
-    if not node.started:  # a scheduler that tells of results only
-        node.started = event.time - event.nanoseconds
-
-
-def _reused(_state: RunState, node: NodeState, event: NodeReused) -> None:
-    if not _advance(node, "shared" if event.by == "shared" else "reused", event.time):
-        return
-    node.op = event.op or node.op
-    node.by, node.saved, node.kept = event.by, event.saved, True
-    node.artifact, node.type, node.size = event.artifact, event.type, event.size
-
-
-def _failed(_state: RunState, node: NodeState, event: NodeFailed) -> None:
-    if _advance(node, "failed", event.time):
-        node.op = event.op or node.op
+def _end(node: NodeState, event: NodeEvent) -> None:
+    """Let an event end a node, if it goes further than what ended it so far."""
+    if isinstance(event, _WITH_OP):
+        node.op = max(node.op, event.op)
+    if isinstance(event, NodeFinished):
+        node.attempt = max(node.attempt, event.attempt)
+    old = node.outcome
+    if old is not None:
+        rank, reached = _RANK[_state_after(event)], _RANK[_state_after(old)]
+        if rank < reached or (rank == reached and not _is_later(event, old)):
+            return
+        # Nothing of what is replaced may stay.
+        node.artifact = node.type = node.by = node.resolved = ""
+        node.size = node.saved = node.nanoseconds = 0
+        node.error = node.traceback = node.because = ""
+        node.kept = False
+    node.outcome, node.ended = event, event.time
+    if isinstance(event, NodeFinished):
+        node.artifact, node.type, node.size = event.artifact, event.type, event.size
+        node.resolved, node.nanoseconds, node.kept = event.resolved, event.nanoseconds, event.kept
+    elif isinstance(event, NodeReused):
+        node.artifact, node.type, node.size = event.artifact, event.type, event.size
+        node.by, node.saved, node.kept = event.by, event.saved, True
+    elif isinstance(event, NodeFailed):
         node.error, node.traceback = event.error, event.traceback
-        node.worker = event.worker or node.worker
-
-
-def _skipped(_state: RunState, node: NodeState, event: NodeSkipped) -> None:
-    if _advance(node, "skipped", event.time):
+    elif isinstance(event, NodeSkipped):
         node.because = event.because
+    node.worker = _worker(node)
+    if node.first is None:  # where only results are told of
+        node.started = event.time - node.nanoseconds if isinstance(event, NodeFinished) else 0
 
 
-def _cancelled(_state: RunState, node: NodeState, event: NodeCancelled) -> None:
-    _advance(node, "cancelled", event.time)
+def _state_after(outcome: NodeEvent) -> str:
+    if isinstance(outcome, NodeReused) and outcome.by == "shared":
+        return "shared"
+    return _OUTCOMES[type(outcome)]
+
+
+def _worker(node: NodeState) -> str:
+    """Return where a node was last: where it ended, else where it was called."""
+    ended = node.outcome.worker if isinstance(node.outcome, _WITH_WORKER) else ""
+    return ended or (node.start.worker if node.start is not None else "")
+
+
+def _settle(state: RunState, node: NodeState) -> None:
+    """Bring the state of a node, and of those that share its work, up to date."""
+    _advance(state, node)
+    for name in state.followers.get(node.node, ()):
+        _advance(state, state.nodes[name])
+
+
+def _advance(state: RunState, node: NodeState) -> None:
+    now = _own_state(node)
+    leader = state.nodes.get(node.shares) if node.shares and now == "planned" else None
+    if leader is not None:
+        now = _own_state(leader)
+        now = "shared" if now == "ran" else now
+    if now != node.state:
+        state.tally[node.state] -= 1
+        state.tally[now] += 1
+        node.state = now
+    _sum_up(state, node)
+
+
+def _sum_up(state: RunState, node: NodeState) -> None:
+    counted = node.saved if node.state == "reused" else 0, node.nanoseconds
+    if counted != node.counted:
+        state.saved_nanoseconds += counted[0] - node.counted[0]
+        state.busy_nanoseconds += counted[1] - node.counted[1]
+        node.counted = counted
+
+
+def _own_state(node: NodeState) -> str:
+    if node.outcome is not None:
+        return _state_after(node.outcome)
+    return "running" if node.attempt else "planned"
 
 
 def _grown(state: RunState, node: NodeState, event: NodesGrown) -> None:
-    state.grown[node.node] = event.added
+    known = state.grown.get(node.node, ())
+    state.grown[node.node] = tuple(sorted({*known, *event.added}))
 
 
 def _logged(state: RunState, _node: NodeState, event: OpLogged) -> None:
@@ -275,28 +265,34 @@ _CHANGES: dict[type[NodeEvent], Callable[[RunState, NodeState, Any], None]] = {
     NodePlanned: _planned,
     NodeStarted: _started,
     AttemptFailed: _again,
-    NodeFinished: _finished,
-    NodeReused: _reused,
-    NodeFailed: _failed,
-    NodeSkipped: _skipped,
-    NodeCancelled: _cancelled,
     NodesGrown: _grown,
     OpLogged: _logged,
 }
 
 
-def _advance(node: NodeState, state: str, time: int) -> bool:
-    """Let a node go on to a state; False if it is further already."""
-    if (_RANK[state], time) < (_RANK[node.state], node.ended):
-        return False
-    node.state, node.ended = state, time
-    return True
+def _content(event: Event) -> tuple[Any, ...]:
+    return tuple(getattr(event, name) for name in _NAMES[type(event)])
+
+
+_NAMES = {kind: tuple(each.name for each in fields(kind)) for kind in TYPES.values()}
+
+
+def _is_later(event: Event, other: Event) -> bool:
+    """Whether an event is later than another of its type; at one time, whether it says more."""
+    if event.time != other.time:
+        return event.time > other.time
+    return _content(event) > _content(other)
+
+
+def _order(event: Event) -> tuple[Any, ...]:
+    return event.time, _content(event)
 
 
 def _keep(notes: list, event: Event) -> None:  # type: ignore[type-arg]  # of any one type
     """Add a note, in order of time, and forget the earliest if there are too many."""
-    notes.append(event)
-    if len(notes) > 1 and notes[-2].time > event.time:
-        notes.sort(key=lambda each: each.time)
+    if notes and notes[-1].time < event.time:
+        notes.append(event)
+    else:
+        insort(notes, event, key=_order)
     if len(notes) > LINES:
         del notes[0]

@@ -14,6 +14,7 @@ from functools import partial
 from types import FunctionType
 from typing import Any, Literal, TypeAlias
 
+from invariant_dask.core.manifest import CODE_OP
 from invariant_dask.errors import RegistrationError
 from invariant_dask.ops.contracts import Contract, contract_of
 from invariant_dask.ops.identity import OpIdentity, identify, reference_of
@@ -117,6 +118,9 @@ def make_op(
 ) -> Op:
     if not is_name(name):
         raise RegistrationError(bad_name(name))
+    if name == CODE_OP:
+        msg = f"{name!r} is the name under which stores keep the code of ops; take another one"
+        raise RegistrationError(msg)
     if not callable(function):
         msg = f"op {name!r}: {function!r} is not callable"
         raise RegistrationError(msg)

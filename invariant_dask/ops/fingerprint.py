@@ -7,7 +7,7 @@ walk is `reach`'s.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,15 +70,10 @@ def fingerprint(function: Callable[..., Any], *, name: str) -> Fingerprint:
     -----
     Files are read each time and parsed again only if they changed; constants are read each time.
     """
-    walk = _walk(function, name)
-    parts: dict[str, str] = {}
-    for part in walk.parts:
-        _name_part(parts, part.label, part.chunks)
-    for label, chunks in walk.shown.items():
-        parts[label] = _short(chunks)
+    walk = walk_of(function, name)
     return Fingerprint(
-        digest=_digest(walk.parts),
-        parts=dict(sorted(parts.items())),
+        digest=digest_of(walk),
+        parts=dict(sorted((label, short) for label, short, _ in named_parts(walk))),
         distributions=dict(sorted(walk.distributions.items())),
         modules=tuple(sorted(walk.modules)),
         types=tuple(walk.types),
@@ -94,17 +89,26 @@ def fingerprint_class(cls: type) -> str:
     CodeIdentityError, StaleCodeError
         As `fingerprint`.
     """
-    return _digest(_walk(cls, cls.__qualname__).parts)
+    return digest_of(walk_of(cls, cls.__qualname__))
 
 
-def _walk(start: Any, name: str) -> Walk:
+def walk_of(start: Any, name: str) -> Walk:
+    """Return the walk through all own code that an object reaches.
+
+    Raises
+    ------
+    CodeIdentityError, StaleCodeError
+        As `fingerprint`.
+    """
     walk = Walk(name)
     shown = getattr(start, "__qualname__", None)
     walk.run(start, (shown if isinstance(shown, str) else type(start).__name__,))
     return walk
 
 
-def _digest(parts: list[Part]) -> str:
+def digest_of(walk: Walk) -> str:
+    """Return the fingerprint of what was walked through, in hex."""
+    parts = walk.parts
     numbers = {id(part): number for number, part in enumerate(parts)}
     content = sha256(DOMAIN_CODE + items(len(parts)))
     for part in parts:
@@ -122,13 +126,20 @@ def _digest(parts: list[Part]) -> str:
     return content.hexdigest()
 
 
-def _name_part(parts: dict[str, str], label: str, chunks: Chunks) -> None:
-    # Closures made by one function share a name.
-    number, unique = 1, label
-    while unique in parts:
-        number += 1
-        unique = f"{label} ({number})"
-    parts[unique] = _short(chunks)
+def named_parts(walk: Walk) -> Iterator[tuple[str, str, Part | None]]:
+    """Yield name and short hash of each part, the first one first, and those of constants."""
+    taken: set[str] = set()
+    for part in walk.parts:
+        # Closures made by one function share a name.
+        number, unique = 1, part.label
+        while unique in taken:
+            number += 1
+            unique = f"{part.label} ({number})"
+        taken.add(unique)
+        yield unique, _short(part.chunks), part
+    for label, chunks in walk.shown.items():
+        if label not in taken:
+            yield label, _short(chunks), None
 
 
 def _short(chunks: Chunks) -> str:

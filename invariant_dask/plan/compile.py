@@ -120,6 +120,8 @@ def compile_bound(
         getattr(graph, "name", ""),
         tuple(compiler.open),
         nonce,
+        # The caller may replace vertices of a dict; a Graph only takes further ones.
+        dict(graph) if isinstance(graph, dict) else graph,
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from invariant_dask.core.decode import decode
 from invariant_dask.core.digest import PlannedDigest
-from invariant_dask.errors import ExpressionError, NotCacheableError
+from invariant_dask.errors import ExpressionError, IntegrityError, NotCacheableError
 from invariant_dask.ops.surroundings import FixedSurroundings
 from invariant_dask.plan.payload import ValueUnknownError
 from invariant_dask.plan.plan import Decision, Plan, Reason
@@ -211,7 +211,7 @@ class _Search:
         try:
             with FixedSurroundings():
                 return step.resolve(descriptors, lambda i: inline_value(records[i]))
-        except (ValueUnknownError, ExpressionError, NotCacheableError):
+        except (ValueUnknownError, ExpressionError, NotCacheableError, IntegrityError):
             # The task finds out, and what is wrong is told there.
             return None
 
@@ -245,7 +245,7 @@ class _Search:
     def reason(self, index: int, planned: PlannedDigest, decisions: list[Decision]) -> Reason:
         step = self.steps[index]
         if index in self.forced:
-            return Reason.FORCED
+            return Reason.VOLATILE if step.volatile else Reason.FORCED
         if step.private:
             return Reason.EPHEMERAL
         if planned in self.lost:

@@ -77,6 +77,20 @@ def is_derived(payload: Payload) -> bool:
     return isinstance(payload, Template) and any(map(is_derived, payload.slots))
 
 
+def inputs_of(payload: Payload) -> Iterator[int]:
+    """Yield the numbers of the inputs that a parameter takes."""
+    if type(payload) is int:
+        yield payload
+    elif isinstance(payload, Nested):
+        yield from payload.inputs
+    elif isinstance(payload, Template):
+        for slot in payload.slots:
+            yield from inputs_of(slot)
+    elif isinstance(payload, Derived):
+        for each in payload.payloads:
+            yield from inputs_of(each)
+
+
 def describe(payload: Payload, inputs: Sequence[bytes], value_of: ValueOf | None) -> bytes:
     """Return the descriptor of a parameter, given those of the inputs.
 

@@ -10,7 +10,12 @@ from enum import Enum
 from typing import Any
 
 from invariant_dask.core.digest import PlannedDigest
+from invariant_dask.plan import words
+from invariant_dask.plan.cost import Cost
 from invariant_dask.plan.program import Program
+from invariant_dask.plan.words import Reason
+
+__all__ = ["Decision", "Plan", "PlannedNode", "Reason"]
 
 
 class Decision(Enum):
@@ -20,21 +25,6 @@ class Decision(Enum):
     REUSE = "reuse"
     INLINE = "inline"
     PRUNED = "pruned"
-
-
-class Reason(Enum):
-    """Why it happens."""
-
-    STORED = "stored"
-    SAME_INPUTS = "same inputs as a stored result"
-    INLINED = "evaluated while compiling"
-    NOT_NEEDED = "nothing that runs needs it"
-    UNDECIDED = "only what is undecided may need it"
-    NOT_STORED = "not stored"
-    FOLLOWS = "an input runs"
-    FORCED = "asked to rerun"
-    EPHEMERAL = "not cached"
-    LOST = "its artifact was lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +63,8 @@ class Plan:
     """The steps that are reused, in topological order."""
     causes: dict[int, tuple[str, ...]] = field(default_factory=dict)
     """In words, by step: what `explain` found."""
+    cost: Cost | None = None
+    """What following it will take, if somebody asked."""
     undecided: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Switches and outputs that take a run to know, each with the nodes that decide it."""
 
@@ -106,7 +98,7 @@ class Plan:
         step = self.program.steps[index]
         decision, causes, shares = self.decisions[index], self.causes.get(index, ()), None
         if decision is Decision.RUN and node != step.node:
-            shares, causes = step.node, (f"the same work as {step.node}",)
+            shares, causes = step.node, (words.same_work_as(step.node),)
         return PlannedNode(
             node, step.bound.op.name, step.planned, decision, self.reasons[index], causes, shares
         )
@@ -132,7 +124,7 @@ class Plan:
             f"{counts[Decision.RUN]} to run",
             f"{shared} shared" if shared else "",
             f"{counts[Decision.REUSE]} reused",
-            f"{counts[Decision.PRUNED]} pruned",
+            f"{counts[Decision.PRUNED]} not looked at",
             f"{counts[Decision.INLINE]} inline" if counts[Decision.INLINE] else "",
             f"{len(self.undecided)} undecided" if self.undecided else "",
         ]
@@ -141,9 +133,18 @@ class Plan:
     def open_ends(self) -> list[str]:
         """Return a line for each switch or output that takes a run to know."""
         return [
-            f"{name}: decided once {' and '.join(known)} {'are' if len(known) > 1 else 'is'} known"
-            for name, known in self.undecided.items()
+            words.of_node(name, words.decided_by(known)) for name, known in self.undecided.items()
         ]
+
+    def costs(self) -> list[str]:
+        """Return a line for what following the plan will take, if that was asked and is known."""
+        cost = self.cost
+        if cost is None or not self.run:
+            return []
+        lines = [str(cost)]
+        if cost.load_bytes:
+            lines.append(f"{cost.load_bytes} bytes to load")
+        return lines
 
     def _rows(self, limit: int) -> tuple[list[tuple[str, ...]], int]:
         """Return rows to show, what runs first, and how many are left out."""
@@ -171,7 +172,8 @@ class Plan:
         ]
         if left_out:
             lines.append(f"... and {left_out} more")
-        return "\n".join([*(line.rstrip() for line in lines), *self.open_ends(), self.summary()])
+        below = [*self.open_ends(), self.summary(), *self.costs()]
+        return "\n".join([*(line.rstrip() for line in lines), *below])
 
     def __repr__(self) -> str:
         return f"<Plan: {self.summary()}>"
@@ -182,7 +184,8 @@ class Plan:
             "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
             for row in rows
         )
-        below = [*([f"... and {left_out} more"] if left_out else []), *self.open_ends()]
+        below = [f"... and {left_out} more"] if left_out else []
+        below += [*self.open_ends(), *self.costs()]
         more = "".join(f"<p>{html.escape(line)}</p>" for line in below)
         return (
             f"<p><b>{html.escape(self.summary())}</b></p><table><thead><tr><th>decision</th>"

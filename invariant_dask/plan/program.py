@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
@@ -13,6 +13,7 @@ from invariant_dask.core.cbor import REF_HEAD
 from invariant_dask.core.digest import PlannedDigest, ResolvedDigest
 from invariant_dask.core.encode import Encoded
 from invariant_dask.errors import ExpressionError
+from invariant_dask.graph.composite import Vertex
 from invariant_dask.ops.contracts import Contract
 from invariant_dask.ops.entry import Op
 from invariant_dask.ops.surroundings import FixedSurroundings
@@ -104,6 +105,8 @@ class Step:
     """Whether it takes values of inputs, not only descriptors, to resolve it."""
     volatile: bool = False
     """Whether it runs in every run."""
+    written: str = ""
+    """How its parameters were written, where they are no literals; see `plan.written`."""
 
     @property
     def settled(self) -> bool:
@@ -151,6 +154,8 @@ class Program:
     """Switches that have to be decided before the outputs are known."""
     nonce: bytes = b""
     """What keeps this program apart from others, where it must not meet them."""
+    graph: Mapping[str, Vertex] = field(default_factory=dict, repr=False)
+    """The vertices that it was compiled from, for those who draw it."""
 
     @property
     def targets(self) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from invariant_dask.core.digest import PlannedDigest
 from invariant_dask.core.encode import Encoded
 from invariant_dask.errors import GraphError
 from invariant_dask.graph.node import Node
+from invariant_dask.plan import written
 from invariant_dask.plan.binding import Binder, FileResolver, Scope, Value
 from invariant_dask.plan.program import BoundOp, Part, Step
 
@@ -60,6 +61,8 @@ class Steps:
             step = Step(name, bound, planned, parts, inputs, after, private, node.hints)
             step.derives = self.binder.derives
             step.volatile = node.cache == "volatile"
+            if node.refs and (step.derives or len(node.refs) > len(inputs)):
+                step.written = written.write(scope, node.params)
             self.steps.append(step)
         else:
             index = known

@@ -9,7 +9,7 @@ import dask
 
 from invariant_dask.errors import OptionError, SchedulerError
 
-_OWN_OPTIONS = ("observe", "progress", "rerun", "scheduler", "strict")
+_OWN_OPTIONS = ("ledger", "observe", "progress", "rerun", "scheduler", "strict", "tags")
 _DASK_OPTIONS = (
     "cache", "chunksize", "func_dumps", "func_loads", "initializer", "num_workers",
     "optimize_graph", "pool", "raise_exception", "traverse",

@@ -25,7 +25,7 @@ from invariant_dask.ops import claims
 from invariant_dask.plan.drift import find_drift
 from invariant_dask.plan.plan import Decision, Plan
 from invariant_dask.plan.program import Program
-from invariant_dask.runtime import code, graph, planner
+from invariant_dask.runtime import code, codes, explaining, graph, planner
 from invariant_dask.runtime.handle import Handle, Outcome
 from invariant_dask.runtime.known import Known
 from invariant_dask.runtime.run import Run
@@ -126,11 +126,29 @@ class Driver:
 
     def tell_plan(self, plan: Plan) -> None:
         if self.teller is not None and self.teller.is_awake:
-            planner.add_causes(plan, self.store)
+            explaining.add_causes(plan, self.store)
             self.teller.planned(plan, len(self.run.earlier))
 
     def finish(self, scheduler: Scheduler) -> None:
         """Run what must run, until all outputs are there and agree with each other."""
+        try:
+            self.follow(scheduler)
+        except OpError:
+            self.publish_codes()  # of what ran before
+            raise
+        self.publish_codes()
+        self.run.missed = merged([*scheduler.missed, *self.store.barrier()])
+        for missed in self.run.missed:
+            warnings.warn(f"not all results are where they belong: {missed}", stacklevel=5)
+
+    def publish_codes(self) -> None:
+        """Keep how the code reads of what ran, to be compared with when it has changed."""
+        ran = (self.program.steps[index] for plan in self.run.plans for index in plan.run)
+        ops = {id(step.bound): step.bound for step in ran if not step.private}
+        codes.publish_codes(self.store, ops.values(), run=self.run.id, writer=self.writer)
+
+    def follow(self, scheduler: Scheduler) -> None:
+        """Submit what must run, and plan again, until all outputs are there."""
         scheduler.prepare(self.store)
         if self.teller is not None and scheduler.reports_by_event and not self.teller.is_awake:
             self.teller.wake()
@@ -158,9 +176,6 @@ class Driver:
                 self.make_plan()
             else:
                 self.read_outputs()
-        self.run.missed = merged([*scheduler.missed, *self.store.barrier()])
-        for missed in self.run.missed:
-            warnings.warn(f"not all results are where they belong: {missed}", stacklevel=5)
 
     def can_plan(self) -> bool:
         """Plan the rest anew; False, with the old plan, if the store does not answer any more."""
@@ -233,6 +248,9 @@ class Driver:
         code.recheck_ops(self.program.steps[index] for index in plan.run)
         keys = graph.Keys(self.program, getattr(scheduler, "salt", b""))
         must_run = plan.run
+        # What was lost may still look as if it were there, where it could not be set aside.
+        steps = self.program.steps
+        forced = self.forced | {index for index in must_run if steps[index].planned in self.lost}
         tainted = set(self.forced) | self.void
         tainted |= self.program.descendants(tainted) if tainted else set()
         states = scheduler.known([keys.of(index) for index in (*must_run, *plan.loads)])
@@ -247,7 +265,7 @@ class Driver:
         work = graph.Work(
             plan, keys, self.info or info_of(self.store, self.run.id),
             wanted=only or list(dict.fromkeys(running)), whole=not only,
-            forced=self.forced, known=known,
+            forced=forced, known=known,
             reports=emit is not None and scheduler.reports_by_event,
             given=self.left_of_slice(),
         )  # fmt: skip

@@ -211,7 +211,7 @@ def spec_of(step: Step, job: Job, *, forced: bool = False) -> Spec:
     return Spec(
         job, step.node, step.planned, step.parts, len(step.inputs),
         step.private, int(step.hints.get("retries", 0)) if step.hints else 0,
-        forced, step.derives,
+        forced, step.derives, step.written,
     )  # fmt: skip
 
 

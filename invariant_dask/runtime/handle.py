@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from invariant_dask.core.decode import decode
 from invariant_dask.core.digest import ArtifactHash, BlobId, PlannedDigest
 from invariant_dask.core.encode import hash_of_descriptor
-from invariant_dask.errors import ArtifactLostError
+from invariant_dask.errors import ArtifactLostError, IntegrityError, UnknownTypeError
 from invariant_dask.store.opening import StoreRef
 from invariant_dask.store.record import Record
 from invariant_dask.store.trust import Terms
@@ -98,10 +98,27 @@ class Handle:
         return replace(self, storage=storage, blobs=blobs)
 
     def value(self, *, sealed: bool = False) -> Any:
-        """Return the artifact as a value of the caller's own; `sealed` ones refuse to change."""
+        """Return the artifact as a value of the caller's own; `sealed` ones refuse to change.
+
+        Raises
+        ------
+        ArtifactLostError
+            If it was stored, and is gone or no value, and there is no recipe to make it again.
+        """
         handle = self.loaded()
         assert handle.storage is not None
-        return decode_artifact(handle.storage, handle.blobs, sealed=sealed)
+        try:
+            return decode_artifact(handle.storage, handle.blobs, sealed=sealed)
+        except UnknownTypeError:
+            raise  # that the type is missing here says nothing against the artifact
+        except IntegrityError as error:
+            if self.record is None or handle.outcome.kind == "ran":
+                raise  # making it again would give the same
+            reason = self.store.open().refuse(self.record, error)
+            self.storage, self.blobs = None, {}
+            if self.recipe is None:
+                raise ArtifactLostError(digest=self.planned.hex(), reason=reason) from error
+        return self.recipe.remake().value(sealed=sealed)
 
     def light(self) -> Handle:
         """Return the same handle without bytes, if they can be fetched again."""

@@ -208,7 +208,7 @@ class _Crew:
 
     def start(self, what: Callable[[], None]) -> bool:
         """Start a thread; return False if there can be no more: the others do its work."""
-        name = f"worker-{self.helpers}"
+        name = f"invariant-dask-worker-{self.helpers}"
         thread = threading.Thread(target=what, name=name, daemon=True)
         try:
             thread.start()

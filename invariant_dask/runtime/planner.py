@@ -9,7 +9,6 @@ from invariant_dask.core.digest import ArtifactHash
 from invariant_dask.errors import InternalError
 from invariant_dask.plan import coherence
 from invariant_dask.plan.decide import ResolvedBatch, decide
-from invariant_dask.plan.explain import WINDOW, explain
 from invariant_dask.plan.plan import Decision, Plan, Reason
 from invariant_dask.plan.program import Program
 from invariant_dask.runtime.known import Known
@@ -135,13 +134,6 @@ def claim_resolved(plan: Plan, store: Store, writer: str) -> None:
         inputs = [(steps[source].planned, plan.found[source].record.hash) for source in sources]
         vouched = found.vouched and all(plan.found[source].vouched for source in sources)
         store.claim(steps[index].planned, found.record, inputs, writer=writer, vouched=vouched)
-
-
-def add_causes(plan: Plan, store: Store) -> Plan:
-    """Explain what runs, from the store's records."""
-    if not plan.causes:
-        plan.causes = explain(plan, lambda op: store.recent(op, WINDOW), store.why)
-    return plan
 
 
 def incoherent_after(plan: Plan, store: Store) -> set[int]:

@@ -16,6 +16,7 @@ from typing import Any
 from invariant_dask.core import manifest as manifests
 from invariant_dask.core.digest import ArtifactHash, PlannedDigest, ResolvedDigest
 from invariant_dask.core.encode import encode
+from invariant_dask.core.manifest import CODE_OP
 from invariant_dask.errors import (
     ArtifactLostError,
     ExpressionError,
@@ -30,6 +31,7 @@ from invariant_dask.runtime.arguments import (
 )
 from invariant_dask.runtime.attempts import attempt
 from invariant_dask.runtime.code import code_of
+from invariant_dask.runtime.codes import publish_code
 from invariant_dask.runtime.failures import (
     op_failed,
     op_returned,
@@ -162,7 +164,9 @@ class NodeRecipe:
         while True:
             recipe = stack[-1]
             job = recipe.spec.job
-            spec = recipe.spec._replace(job=Job(job.code, job.info))
+            # What was lost may still look as if it were there, where it could not be set aside.
+            forced = recipe.spec.forced or losses[recipe.spec.planned.hex()] > 0
+            spec = recipe.spec._replace(job=Job(job.code, job.info), forced=forced)
             inputs = [made.get(h.planned) or replace(h, recipe=None) for h in recipe.inputs]
             try:
                 handle = produce(spec, inputs, job.info.store.open()).loaded()
@@ -272,7 +276,7 @@ def _make(
     if not spec.private:
         about = About(
             spec.job.code.name, spec.node, spec.job.info.run, spec.job.info.writer,
-            nanoseconds, time.time_ns(), spec.job.code.fingerprint,
+            nanoseconds, time.time_ns(), spec.job.code.fingerprint, spec.written,
         )  # fmt: skip
         try:
             record = store.publish(
@@ -282,7 +286,12 @@ def _make(
             )  # fmt: skip
         except StoreUnavailableError as error:
             # The result is right and in memory; losing the run as well would help nobody.
-            logger.warning("node %r is not persisted: %s", spec.node, error)
+            logger.info("node %r is not persisted: %s", spec.node, error)
+            store.note_unkept([spec.node], str(error))
+        else:
+            if not spec.job.info.run:  # a run does so itself, where the source is
+                of_op = About(CODE_OP, spec.job.code.name, "", spec.job.info.writer)
+                publish_code(store, spec.job.code.key, code.function, of_op)
     return Handle(
         spec.planned, encoded.descriptor, kind, encoded.size,
         Outcome("ran", nanoseconds, worker, attempts), spec.job.info.store, record,

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from invariant_dask.ledger.folding import RunState
 from invariant_dask.plan.plan import Decision, Plan, PlannedNode
 from invariant_dask.plan.program import Program
 from invariant_dask.runtime.handle import Outcome
 from invariant_dask.store.backend import Missed
+
+if TYPE_CHECKING:
+    from invariant_dask.view.drawing import Drawing
+    from invariant_dask.view.grouping import Detail
 
 
 @dataclass
@@ -36,6 +42,9 @@ class Run:
 
     state: RunState = field(default_factory=RunState)
     """What its events tell, once it is over; empty if nobody asked for any."""
+
+    journal: Path | None = None
+    """The file with its events, if they are recorded."""
 
     @property
     def plan(self) -> Plan:
@@ -80,8 +89,40 @@ class Run:
 
     def summary(self) -> str:
         """Return one line: how much ran, was shared, was reused, was not looked at."""
+        words = {"pruned": "not looked at"}
         counts = self.counts().items()
-        return ", ".join(f"{count} {what}" for what, count in counts if count or what != "shared")
+        return ", ".join(
+            f"{count} {words.get(what, what)}"
+            for what, count in counts
+            if count or what != "shared"
+        )
+
+    def visualize(
+        self,
+        filename: str | os.PathLike[str] | None = None,
+        format: str | None = None,  # noqa: A002
+        *,
+        detail: Detail = "auto",
+    ) -> Drawing:
+        """Draw the graph, with what happened to each node.
+
+        Parameters
+        ----------
+        filename, format, detail
+            As for `Compiled.visualize`.
+
+        Raises
+        ------
+        PictureError, GraphvizError
+            As for `Compiled.visualize`.
+        """
+        from invariant_dask.view.drawing import check_asked, draw
+        from invariant_dask.view.marking import Course, picture_of
+
+        check_asked(filename, format, detail)
+        summary = f"{self.summary()} in {self.seconds:.2f} s"
+        course = Course(self.outcomes, is_over=True)
+        return draw(picture_of(self.plan, course, summary=summary), filename, format, detail)
 
     def __repr__(self) -> str:
         return f"<Run {self.id[:8]}: {self.summary()} in {self.seconds:.2f} s>"

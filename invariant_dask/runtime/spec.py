@@ -121,6 +121,8 @@ class Spec(NamedTuple):
     forced: bool
     derives: bool = False
     """Whether parameters take values of inputs before they can be named."""
+    written: str = ""
+    """How parameters were written, for the record."""
 
     @property
     def asks(self) -> bool:

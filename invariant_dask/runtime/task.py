@@ -70,12 +70,14 @@ def settle(
     store = ref.open()
     with _waiting_lock:
         group = _waiting.pop(store, None)
-    lost = store.missed()
     if group is not None:
         group.__exit__(None, None, None)
+    if everywhere:
+        return store.barrier()
+    lost = store.missed()
     if lost is not None:
         raise StoreUnavailableError(f"not persisted: {lost}")
-    return store.barrier() if everywhere else ()
+    return ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,7 +153,8 @@ class Teller:
                 shared=plan.shared, reused=counts[Decision.REUSE],
                 not_looked_at=counts[Decision.PRUNED], inline=counts[Decision.INLINE],
                 undecided=len(plan.undecided),
-                to_load=sum(plan.found[index].record.size for index in plan.loads),
+                to_load=plan.cost.load_bytes if plan.cost else 0,
+                expected=round(plan.cost.seconds * 1e9) if plan.cost else 0,
             )
         )  # fmt: skip
         steps = plan.program.steps
@@ -229,19 +230,13 @@ class Teller:
         failed = error.node if isinstance(error, OpError) else ""
         downstream = self._below(failed) if failed else set()
         for name, node in list(state.nodes.items()):
-            if node.state not in _STOOD or node.decision == Decision.REUSE.value:
+            # What shares another one's work fares as that one does.
+            if node.state not in _STOOD or node.decision == Decision.REUSE.value or node.shares:
                 continue
             about = {**self.now, "node": name, "digest": node.digest}
-            owner = state.nodes.get(node.shares) if node.shares else None
-            if error is None or (owner is not None and owner.state in {"ran", "reused"}):
-                if owner is None:
-                    yield NodeReused(**about, op=node.op, by="scheduler")
-                    continue
-                yield NodeReused(
-                    **about, op=node.op, by="shared" if owner.state == "ran" else owner.by,
-                    artifact=owner.artifact, type=owner.type, size=owner.size,
-                )  # fmt: skip
-            elif name in downstream or (owner is not None and node.shares in downstream):
+            if error is None:
+                yield NodeReused(**about, op=node.op, by="scheduler")
+            elif name in downstream:
                 yield NodeSkipped(**about, because=failed)
             else:
                 yield NodeCancelled(**about)

@@ -10,9 +10,11 @@ from typing import NamedTuple
 from invariant_dask.errors import IntegrityError
 
 # Time taken, time of creation, length of node; then node, and what many records have in common:
-# lengths of op, run, writer, code, and the four.
+# lengths of op, run, writer, code, and the four. How parameters were written may
+# follow, after its length.
 _ABOUT_HEAD = Struct(">QQI")
 _COMMON_HEAD = Struct(">IIII")
+_TAIL_HEAD = Struct(">I")
 
 
 class About(NamedTuple):
@@ -28,13 +30,19 @@ class About(NamedTuple):
     """Nanoseconds since 1970."""
     code: str = ""
     """Fingerprint of the op's code, where its identity is a declared version."""
+    written: str = ""
+    """How parameters were written, where that is not what the manifest says."""
 
     def to_bytes(self) -> bytes:
         """Return the encoding."""
-        op, node, run, writer, nanoseconds, created, code = self
+        op, node, run, writer, nanoseconds, created, code, written = self
         name = node.encode(errors="backslashreplace")
         head = _ABOUT_HEAD.pack(nanoseconds, created, len(name))
-        return head + name + _common(op, run, writer, code)
+        known = head + name + _common(op, run, writer, code)
+        if not written:
+            return known
+        tail = written.encode(errors="backslashreplace")
+        return known + _TAIL_HEAD.pack(len(tail)) + tail
 
     @classmethod
     def from_bytes(cls, data: bytes) -> About:
@@ -55,12 +63,18 @@ class About(NamedTuple):
             for length in lengths:
                 texts.append(data[at : at + length].decode())
                 at += length
+            written = ""
+            if at < len(data):  # few records say how parameters were written
+                (length,) = _TAIL_HEAD.unpack_from(data, at)
+                start = at + _TAIL_HEAD.size
+                at = start + length
+                written = data[start:at].decode()
         except (struct.error, UnicodeDecodeError) as error:
             raise IntegrityError(f"what explains a record is not readable: {error}") from None
         if at != len(data):
             raise IntegrityError("what explains a record is cut off, or more follows it")
         op, run, writer, code = texts
-        return cls(op, node, run, writer, nanoseconds, created, code)
+        return cls(op, node, run, writer, nanoseconds, created, code, written)
 
 
 @lru_cache(maxsize=1024)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
@@ -89,10 +90,15 @@ class Backend(ABC):
     leases = False
     """Whether runs take turns with those of other clusters at making the same artifact."""
 
+    has_generation = False
+    """Whether `generation` tells anything."""
+
     def __init__(self) -> None:
         self._counts = _no_counts()
         self._counts_lock = threading.Lock()
         self._removals = 0
+        self._unkept: Counter[str] = Counter()
+        self._unkept_reason = ""
         _backends.add(self)
 
     @property
@@ -108,6 +114,13 @@ class Backend(ABC):
     @property
     def is_process_local(self) -> bool:
         """Whether no other process can ever see what is in here."""
+        return False
+
+    @property
+    def may_damage_on_the_way(self) -> bool:
+        """Whether bytes that are not what they should be may be so only here: they are read again
+        before they count as damaged.
+        """
         return False
 
     @property
@@ -211,9 +224,19 @@ class Backend(ABC):
         """
         return nullcontext()
 
+    def note_unkept(self, names: Iterable[str], reason: str) -> None:
+        """Remember that artifacts could not be kept; `missed` tells it."""
+        with self._counts_lock:
+            self._unkept.update(names)
+            self._unkept_reason = reason
+
     def missed(self) -> Missed | None:
-        """Return, once, what was published and could not be kept since this was last asked."""
-        return None
+        """Return, once, what was made and could not be kept since this was last asked."""
+        with self._counts_lock:
+            unkept, self._unkept = self._unkept, Counter()
+        if not unkept:
+            return None
+        return Missed(self.url, unkept.total(), tuple(unkept)[:5], self._unkept_reason)
 
     def keeper(self) -> Keeper | None:
         """Return who looks after the place, or None if nothing there needs it."""
@@ -224,7 +247,8 @@ class Backend(ABC):
 
         A run calls this before it reports success. Only stores that write later have to wait.
         """
-        return ()
+        missed = self.missed()
+        return () if missed is None else (missed,)
 
     def close(self) -> None:  # noqa: B027
         """Let go of files and connections; using the store again takes them again."""

@@ -60,7 +60,7 @@ def open_chain(ref: StoreRef) -> Store:
 
 
 def _ref_key(store: Store) -> Any:
-    return (store.url, store.terms) if isinstance(store, LateStore) else store
+    return store.key if isinstance(store, LateStore) else store
 
 
 def _open_tier(tier: TierRef) -> tuple[Store | None, bool]:
@@ -78,7 +78,8 @@ def _open_tier(tier: TierRef) -> tuple[Store | None, bool]:
         return None, False
     except StoreUnavailableError as error:
         logger.warning("tier %s cannot be reached yet: %s", tier.name or tier.ref.url, error)
-        return LateStore(tier.ref.url, tier.ref.terms, tier.ref.open, tier.ref), False
+        how = repr(sorted(tier.ref.options.items()))
+        return LateStore(tier.ref.url, tier.ref.terms, tier.ref.open, tier.ref, how), False
 
 
 def _private(tier: TierRef) -> Store | None:

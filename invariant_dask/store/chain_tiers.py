@@ -151,6 +151,7 @@ class Tiers(Store):
     def barrier(self) -> tuple[Missed, ...]:
         self.missed()
         missed = [tier.behind.barrier() for tier in self._tiers if tier.takes_writes]
+        missed.append(super().missed())
         late, self._lost_late = self._lost_late, []
         return tuple(merged([*late, *(each for each in missed if each is not None)]))
 
@@ -284,7 +285,10 @@ class Tiers(Store):
         joined = 0
         for tier in self._tiers:
             # What a tier that is left out may have counts as absent until it is back.
-            number = 0 if tier.reading.is_paused else tier.ask(lambda store: store.generation())
+            # To be told that there is no such number takes no request: it proves nothing.
+            away = tier.reading.is_open and not tier.store.has_generation
+            away |= tier.reading.is_paused
+            number = 0 if away else tier.ask(lambda store: store.generation())
             if number is None:
                 return None
             joined = (joined << 96) | ((tier.epoch & 0xFFFFFFFF) << 64) | (number & (2**64 - 1))

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from invariant_dask.core.digest import BlobId
 from invariant_dask.errors import StoreError, StoreUnavailableError
 from invariant_dask.store.base import Store
 from invariant_dask.store.budget import Budget, is_due, latest_of_each, read_budget
 from invariant_dask.store.collected import Removal, Report
+from invariant_dask.store.evictions import note_evictions
 from invariant_dask.store.keeper import Keeper, SeenAside, SeenBlob, SeenEntry
 from invariant_dask.store.notes import (
     Roots,
@@ -40,7 +41,7 @@ GRACE = MINUTE
 ASIDE = 7 * DAY
 """How long what was damaged is kept for a look, if nobody says otherwise."""
 
-_GONE = "its blob is gone"
+_GONE, _ENTRIES = "its blob is gone", {"record", "planned entry"}
 _BATCH = 256
 
 Progress = Callable[[str, int], None]
@@ -104,7 +105,7 @@ def collect(
         aside=ASIDE if spared is None else spared,
     )  # fmt: skip
     report = collector.collect(budget, dry_run=dry_run)
-    _count(store, report)
+    _count(store, keeper, report)
     return report
 
 
@@ -121,7 +122,7 @@ def make_room(store: Store, keeper: Keeper, limit: int) -> int:
     for grace, goal in ((GRACE, limit * 9 // 10), (0, limit)):
         collector = _Collector(keeper, grace, None, orphans=keeper.grace if grace else GRACE)
         report = collector.collect(Budget(goal), pressing=True)
-        removed += _count(store, report)
+        removed += _count(store, keeper, report)
         if report.size_after <= limit:
             break
     else:
@@ -153,15 +154,18 @@ def keep_budget(store: Store) -> Report | None:
     if not is_due(keeper, budget):
         return None
     report = _Collector(keeper, keeper.grace, None).collect(budget)
-    _count(store, report)
+    _count(store, keeper, report)
     logger.info("%s: %s", store.url, report)
     return report
 
 
-def _count(store: Store, report: Report) -> int:
+def _count(store: Store, keeper: Keeper, report: Report) -> int:
     entries = report.count("record") + report.count("planned entry")
     if entries and not report.dry_run:
         store._count(evicted=entries)  # noqa: SLF001  the counters of all stores
+        # What nobody could use was lost, not removed to make room.
+        made_room = (r for r in report.removals if r.what in _ENTRIES and r.why != _GONE)
+        note_evictions(store, keeper, [removal.digest for removal in made_room])
     return 0 if report.dry_run else entries
 
 
@@ -202,7 +206,8 @@ class _Collector:
             self.users.subtract(entry.blobs)
             del self.entries[entry.digest]
         self.remove_orphans({blob for entry, _ in chosen for blob in entry.blobs}, dry_run)
-        self.remove_claims({entry.digest for entry, _ in chosen}, dry_run)
+        reasons = {e.digest: why if why == _GONE else "its record went" for e, why in chosen}
+        self.remove_claims(reasons, dry_run)
         if not dry_run and not pressing:
             self.keeper.tidy(self.entries.keys(), self.now - self.grace)
             remove_old_roots(self.keeper, self.now)
@@ -357,7 +362,7 @@ class _Collector:
             yield from self.keeper.remove_blobs(todo[at : at + _BATCH])
             self.tell("blobs removed", at + _BATCH)
 
-    def remove_claims(self, records: set[bytes], dry_run: bool) -> None:
+    def remove_claims(self, records: Mapping[bytes, str], dry_run: bool) -> None:
         limit = self.now - self.grace
         chosen = []
         for target, claims in self.claims.items():
@@ -365,7 +370,7 @@ class _Collector:
                 continue
             for claim in claims:
                 if target in records:
-                    chosen.append((claim, "its record went"))
+                    chosen.append((claim, records[target]))
                 elif claim.used <= limit:
                     chosen.append((claim, "it points nowhere"))
         if not dry_run:

@@ -26,7 +26,7 @@ from weakref import WeakSet
 
 from invariant_dask.core.digest import BlobId
 from invariant_dask.core.encode import Encoded, encode_keeping
-from invariant_dask.errors import StoreUnavailableError
+from invariant_dask.errors import StoreLayoutError, StoreUnavailableError
 from invariant_dask.store.base import Store, StoreRef
 from invariant_dask.store.blob_files import MAP_FROM, BlobFiles
 from invariant_dask.store.budget import read_budget
@@ -97,6 +97,7 @@ class DiskStore(Store):
     """
 
     kind = "disk"
+    has_generation = True
 
     def __init__(
         self,
@@ -120,7 +121,7 @@ class DiskStore(Store):
             self._root = self._root / "namespaces" / namespace
         self._own_limit = parse_size(size_limit)
         self._tmp = self._root / "tmp"
-        self._group = GroupCommit(self._write_now, str(self._root))
+        self._group = GroupCommit(self._write_now, self.note_unkept, str(self._root))
         self._open()
         self._limit = self._agreed_limit()
         _living.add(self)
@@ -285,7 +286,13 @@ class DiskStore(Store):
 
     def _agreed_limit(self) -> int | None:
         """Return the smaller one of our own limit and the one that was set for the store."""
-        limits = self._own_limit, read_budget(self._keeper).max_size
+        try:
+            budget = read_budget(self._keeper).max_size
+        except StoreLayoutError as error:
+            # Who sets it anew has to open the store.
+            logger.warning("%s: its budget is not kept: %s", self._root, error)
+            budget = None
+        limits = self._own_limit, budget
         return min((limit for limit in limits if limit is not None), default=None)
 
     def keeper(self) -> DiskKeeper:

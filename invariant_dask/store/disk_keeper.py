@@ -124,6 +124,9 @@ class DiskKeeper(Keeper):
     def size(self) -> int | None:
         return self._index.total_size()
 
+    def renew(self, digests: Sequence[bytes]) -> None:
+        self._index.mark_used(digests)
+
     def remove_entries(self, seen: Sequence[SeenEntry]) -> list[SeenEntry]:
         def remove(sql: sqlite3.Connection) -> list[SeenEntry]:
             gone = []
@@ -228,7 +231,7 @@ class DiskKeeper(Keeper):
         now = self.now()
         with _reading(self._root):
             try:
-                with open(partial, "xb", buffering=0) as file:  # noqa: PTH123
+                with open(partial, "xb") as file:  # noqa: PTH123
                     file.write(data)
                 # The clock of the file system ticks more slowly than the one of the index.
                 os.utime(partial, ns=(now, now))

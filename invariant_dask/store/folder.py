@@ -14,6 +14,7 @@ Layout, version 3:
     config              JSON: the budget, if one was set (`store.budget`)
     pins/, roots/       what is kept from being collected (`store.notes`)
     leases/             who is making what (`store.leases`)
+    ledger/             which runs there were (`ledger.places`); no part of the store
     tokens/<hex>        written by a client; a worker that sees it sees the same folder
     .gitignore          keeps it all out of version control
 """
@@ -117,8 +118,13 @@ def _has_layout(root: Path) -> bool:
 
 
 def _claim_folder(root: Path) -> None:
-    # What another process, or one that was killed, wrote on its way to the same is not in the way.
-    foreign = [path.name for path in root.iterdir() if not path.name.startswith("LAYOUT")]
+    # What another process, or one that was killed, wrote on its way to the same is not in the way,
+    # and a ledger may have been there before: that of runs whose store is elsewhere.
+    foreign = [
+        path.name
+        for path in root.iterdir()
+        if not path.name.startswith("LAYOUT") and path.name != "ledger"
+    ]
     if foreign and not _has_layout(root):
         msg = (
             f"{root} holds something else than a store ({', '.join(sorted(foreign)[:3])}); "

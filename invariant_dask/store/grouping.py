@@ -39,12 +39,20 @@ class GroupCommit:
         The method of a store that writes entries in one transaction; told whether that is beside
         other threads' work. It is not kept alive: the store has this object, and goes when nobody
         else needs it.
+    lose
+        The method that is told the ops of entries which could not be written, and why.
     name
         What to call the store in messages.
     """
 
-    def __init__(self, write: Callable[[Sequence[EntryRow], bool], object], name: str) -> None:
+    def __init__(
+        self,
+        write: Callable[[Sequence[EntryRow], bool], object],
+        lose: Callable[[Sequence[str], str], object],
+        name: str,
+    ) -> None:
         self._write = WeakMethod(write)
+        self._lose = WeakMethod(lose)
         self._name = name
         self.after_fork()
 
@@ -52,7 +60,6 @@ class GroupCommit:
         """Forget what belongs to the parent process: it commits its own entries."""
         self._users: set[object] = set()
         self._watcher: _Watcher | None = None
-        self._lost = 0
         self._lock = threading.Lock()
         self._writing_lock = threading.Lock()
         self._waiting: dict[bytes, EntryRow] = {}
@@ -115,9 +122,12 @@ class GroupCommit:
                 if write is not None:
                     write(list(self._writing.values()), beside_others)
             except StoreError as error:
-                if not self._lost:
-                    logger.warning("%s: results are not persisted: %s", self._name, error)
-                self._lost += len(self._writing)
+                logger.info("%s: results are not persisted: %s", self._name, error)
+                lose = self._lose()
+                if lose is not None:
+                    lose(
+                        [row.op for row in self._writing.values() if row.target is None], str(error)
+                    )
             except BaseException:
                 # An interrupt, say: whether they were committed is not known, and twice is as good.
                 with self._lock:
@@ -148,10 +158,7 @@ class GroupCommit:
             if self._users or self._watcher is None:
                 return
             watcher, self._watcher = self._watcher, None
-            lost, self._lost = self._lost, 0
         watcher.end()
-        if lost:
-            logger.warning("%s: %d entries could not be written", self._name, lost)
 
 
 class _Watcher(threading.Thread):

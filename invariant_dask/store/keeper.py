@@ -124,6 +124,10 @@ class Keeper(ABC):
         return None
 
     @abstractmethod
+    def renew(self, digests: Sequence[bytes]) -> None:
+        """Make entries young: whoever wants to remove them as he saw them before does not."""
+
+    @abstractmethod
     def remove_entries(self, seen: Sequence[SeenEntry]) -> list[SeenEntry]:
         """Remove entries and return those that were removed."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import ParamSpec, TypeVar
 
 from invariant_dask.store.base import Store, StoreRef
@@ -27,14 +27,19 @@ class LateStore(Wrapper):
         Opens it, or raises what a store raises that cannot be used.
     ref
         The reference that it is opened from, if it is; otherwise it has none until it is open.
+    how
+        What tells the place apart beside its URL: namespace, endpoint, credentials. Never shown.
     """
 
     kind = "late"
 
     def __init__(
-        self, url: str, terms: Terms, opener: Callable[[], Store], ref: StoreRef | None = None
-    ) -> None:
+        self, url: str, terms: Terms, opener: Callable[[], Store], ref: StoreRef | None = None,
+        how: Hashable = None,
+    ) -> None:  # fmt: skip
         super().__init__(NullStore(terms))
+        self.key = url, terms, how
+        """What is the same for two that open the same place in the same way."""
         self._url = url
         self._opener = opener
         self._ref = ref
@@ -43,6 +48,7 @@ class LateStore(Wrapper):
     def _open(self) -> Store:
         if not self._is_open:
             self.inner = self._opener()
+            self.has_generation = self.inner.has_generation
             self._judge.hand_over(self.inner._judge)  # noqa: SLF001
             self._judge = self.inner._judge  # noqa: SLF001
             self._is_open = True

@@ -29,6 +29,8 @@ PATIENCE = 900.0
 
 _LEASES = "leases"
 _FIRST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.05, 5.0, 1.5
+_TRIES = 10
+"""How often somebody asks again at once, because the lease seems to be free."""
 
 logger = logging.getLogger("invariant_dask.store")
 
@@ -100,16 +102,20 @@ class Lease:
     def _wait(self, keeper: Keeper) -> bool:
         until = self._elapsed() + PATIENCE
         pause = _FIRST_PAUSE
+        free = _TRIES
         while not keeper.create_note(_LEASES, self._name, self._data):
             other = keeper.read_note(_LEASES, self._name)
-            if other is None:
-                continue
-            if keeper.now() - other.written >= EXPIRES:
-                keeper.remove_note(_LEASES, other)
+            # One that is gone, or is removed here, is ours next; where that fails we wait too.
+            if free and (
+                other is None
+                or (keeper.now() - other.written >= EXPIRES and keeper.remove_note(_LEASES, other))
+            ):
+                free -= 1
                 continue
             if self._elapsed() + pause > until:
-                owner = other.data.decode(errors="replace").partition(" ")[0]
-                logger.warning("%s is made here too: %s takes long", self._name[:12], owner)
+                owner = "another" if other is None else other.data.decode(errors="replace")
+                told = owner.partition(" ")[0]
+                logger.warning("%s is made here too: %s takes long", self._name[:12], told)
                 return False
             self._sleep(pause)
             pause = min(pause * _GROWTH, _LONGEST_PAUSE)

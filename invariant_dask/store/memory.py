@@ -39,6 +39,9 @@ class _Slot:
     claims: dict[bytes, EntryRow] = field(default_factory=dict)
 
 
+_EVICTED = "evicted: there was no room left for it in memory, or it was too old"
+
+
 class MemoryStore(Store):
     """Keeps artifacts in this process until they must make room.
 
@@ -64,6 +67,7 @@ class MemoryStore(Store):
     """
 
     kind = "memory"
+    has_generation = True
 
     def __init__(
         self,
@@ -299,6 +303,9 @@ class MemoryStore(Store):
         return digest
 
     def _evict(self, digest: bytes) -> None:
+        slot = self._slots.get(digest)
+        for each in () if slot is None else (digest, *slot.claims):
+            self._misses.note(each, _EVICTED)
         self._count(evicted=self._forget_slot(digest))
 
     # --- blobs ---

@@ -91,8 +91,12 @@ def pin(store: Store, digest: bytes | str, *, by: str = "", reason: str = "") ->
     if not told.get("reason"):
         told = {"by": by, "reason": reason}
     keeper.write_note(_PINS, raw.hex(), json.dumps(told).encode())
-    # Looked up afterwards: a collector that has not seen the pin has removed it by now.
-    if not store.exists(raw):
+    # A collector that has not seen the pin must not find the record as it was. Looked up
+    # afterwards: perhaps it was removed by then.
+    found = store.lookup([raw]).get(raw)
+    if found is not None:
+        keeper.renew([found.record.resolved])
+    if found is None or not store.exists(raw):
         unpin(store, raw)
         raise ArtifactNotFoundError(digest=raw.hex(), store=store.url)
 
@@ -162,14 +166,13 @@ class Root:
             logger.warning("a run relies on too many artifacts to name; they may be collected")
             return
         self._held |= digests
+        if not self._number:
+            self._number = self._heart.add(self.beat)
         try:
             self.beat()
         except StoreUnavailableError as error:
-            # Losing what is reused costs time; failing now would cost more.
+            # Losing what is reused costs time; failing now would cost more. The heart tries again.
             logger.info("%s: what a run relies on is not noted: %s", self._store.url, error)
-            return
-        if not self._number:
-            self._number = self._heart.add(self.beat)
 
     def beat(self) -> None:
         """Renew it."""

@@ -23,6 +23,7 @@ class NullStore(Store):
     """
 
     kind = "null"
+    has_generation = True
 
     @property
     def url(self) -> str:

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invariant_dask.core.digest import BlobId, blob_id
+from invariant_dask.core.digest import BlobId
 from invariant_dask.core.encode import Encoded, encode_keeping
 from invariant_dask.errors import (
     IntegrityError,
@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 logger = logging.getLogger("invariant_dask.store")
+
+_DAY = 86_400
 
 
 class ObjectStore(Store):
@@ -122,10 +124,12 @@ class ObjectStore(Store):
         self._uploads = Uploads(self._start_upload, self.place)
         folder = Path(self._location.prefix) if self._location.scheme == "file" else None
         self._blobs = ObjectBlobs(self._client, compression)
-        self._keeper = ObjectKeeper(self._client, self._blobs, self._uploads.flush, folder)
+        self._keeper = ObjectKeeper(
+            self._client, self._blobs, self._uploads.flush, folder, self._claim_place
+        )
         self._own_token = secrets.token_hex(16)
         self._lock = threading.Lock()
-        self._token_shown = False
+        self._token_shown = 0.0
         self._aside: dict[str, str] = {}
         # A worker's is: the client that sent it here looked, and wrote a token.
         self._claimed = True
@@ -144,6 +148,11 @@ class ObjectStore(Store):
     def place(self) -> str:
         """The URL, and the endpoint if it is not the usual one."""
         return self._location.place
+
+    @property
+    def may_damage_on_the_way(self) -> bool:
+        """True."""
+        return True
 
     @property
     def is_process_local(self) -> bool:
@@ -175,6 +184,9 @@ class ObjectStore(Store):
             check_layout_version(self.place, data, names.LAYOUT, "another prefix")
             return
         foreign = self._client.any_name("")
+        # A namespace is a store of its own, which may have been there first.
+        if foreign.partition("/")[0] == "namespaces":
+            foreign = ""
         if foreign and self._client.get("LAYOUT", 4096) is None:
             msg = (
                 f"{self.place} holds something else than a store ({foreign}); "
@@ -198,10 +210,11 @@ class ObjectStore(Store):
         return self._own_token
 
     def _show_token(self) -> None:
-        if not self._token_shown:
+        # Upkeep removes tokens that look abandoned: one in use is renewed.
+        if not self._token_shown or time.time() - self._token_shown > _DAY:
             self._claim_place()
             self._client.put(f"tokens/{self._own_token}", b"seen")
-            self._token_shown = True
+            self._token_shown = time.time()
 
     def ref(self) -> StoreRef:
         ref = super().ref()
@@ -219,7 +232,9 @@ class ObjectStore(Store):
     def missed(self) -> Missed | None:
         self._uploads.flush()
         lost, reason = self._uploads.take_losses()
-        return Missed(self.place, lost.total(), tuple(lost), reason) if lost else None
+        if lost:
+            self.note_unkept(lost.elements(), reason)
+        return super().missed()
 
     def _read_entries(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
         waiting = self._uploads.entries(digests)
@@ -240,11 +255,7 @@ class ObjectStore(Store):
             self._uploads.add(blobs, rows, size)
             return
         self._uploads.flush()
-        try:
-            self._client.run(self._upload(blobs, rows))
-        except StoreUnavailableError as error:
-            self._uploads.note_loss(rows, error)
-            raise
+        self._client.run(self._upload(blobs, rows))
 
     def _write_entries(self, rows: Sequence[EntryRow]) -> bool:
         self._publish({}, rows)
@@ -331,16 +342,6 @@ class ObjectStore(Store):
         if waiting is not None:
             return waiting
         return self._blobs.read(blob, length)
-
-    def _verified_blob(self, blob: BlobId, length: int) -> Buffer | None:
-        try:
-            data = self._read_blob(blob, length)
-            if data is None or (memoryview(data).nbytes == length and blob_id(data) == blob):
-                return data
-        except IntegrityError:
-            pass
-        logger.info("%s: blob %s is read again: it did not arrive whole", self.place, blob.hex())
-        return super()._verified_blob(blob, length)
 
     def _has_blobs(self, blobs: Collection[tuple[BlobId, int]]) -> set[BlobId]:
         there = {blob for blob, _ in blobs if self._uploads.blob(blob) is not None}

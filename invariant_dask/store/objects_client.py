@@ -43,6 +43,7 @@ AT_ONCE = 64
 """How many requests are on their way at a time."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+_CLOCK_FOR, _SLIP = 3600.0, 10.0
 _SLOWEST = 1 << 20  # bytes a second
 
 
@@ -88,7 +89,7 @@ class ObjectClient:
         self._down_until = 0.0
         self._down_for = 0.0
         self._trouble = ""
-        self._ahead: float | None = None
+        self._clock: tuple[float, float, float] | None = None
 
     def close(self) -> None:
         """Let go of connections; the next request makes new ones."""
@@ -252,16 +253,20 @@ class ObjectClient:
 
     async def clock(self) -> float:
         """Return the time by the server's clock."""
-        if self._ahead is None:
+        known = self._clock
+        # Ours may be put right meanwhile, or may not have gone on while the machine slept.
+        passed = 0.0 if known is None else time.monotonic() - known[1]
+        slipped = known is not None and abs(time.time() - known[2] - passed) > _SLIP
+        if known is None or slipped or passed > _CLOCK_FOR:
             name = f"tokens/clock-{secrets.token_hex(8)}"
-            before = time.time()
+            asked, here = time.monotonic(), time.time()
             await self.put_one(name, b"clock")
             found = await self.attempt(name, lambda wire: wire.head(name))
             await self.delete_one(name)
             if found is None:
                 raise StoreUnavailableError(f"{self._name}: what was just written is not there")
-            self._ahead = found.modified - before
-        return time.time() + self._ahead
+            self._clock = known = found.modified, asked, here
+        return known[0] + time.monotonic() - known[1]
 
     async def delete_one(self, name: str) -> None:
         """Remove an object, if it is there."""

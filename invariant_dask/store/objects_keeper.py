@@ -44,6 +44,8 @@ class ObjectKeeper(Keeper):
         Waits until what this process writes has arrived.
     folder
         Where the objects are files, if they are.
+    claim
+        Says that the place is a store, before anything is written there.
     """
 
     grace = 12 * HOUR
@@ -56,11 +58,13 @@ class ObjectKeeper(Keeper):
         blobs: ObjectBlobs,
         flush: Callable[[], None],
         folder: Path | None = None,
+        claim: Callable[[], None] = lambda: None,
     ) -> None:
         self._client = client
         self._blobs = blobs
         self._flush = flush
         self._folder = folder
+        self._claim = claim
         self.clock: Callable[[], int] = lambda: int(client.server_time() * SECOND)
 
     def now(self) -> int:
@@ -127,6 +131,12 @@ class ObjectKeeper(Keeper):
                 if names.digest_of(info.name) is not None
             ]
 
+    def renew(self, digests: Sequence[bytes]) -> None:
+        for name, data in self._client.get_many(
+            [names.entry_name(digest) for digest in digests], ENTRY_LIMIT + 1
+        ).items():
+            self._client.put(name, data)
+
     def remove_entries(self, seen: Sequence[SeenEntry]) -> list[SeenEntry]:
         infos = {entry.mark: entry for entry in seen if isinstance(entry.mark, ObjectInfo)}
         return [infos[info] for info in self._client.delete_many_if(list(infos))]
@@ -192,9 +202,11 @@ class ObjectKeeper(Keeper):
         return None if info is None or data is None else Note(name, data, _time(info), info)
 
     def write_note(self, folder: str, name: str, data: bytes) -> None:
+        self._claim()
         self._client.put(_path(folder, name), data)
 
     def create_note(self, folder: str, name: str, data: bytes) -> bool:
+        self._claim()
         return self._client.create(_path(folder, name), data)
 
     def drop_note(self, folder: str, name: str) -> None:

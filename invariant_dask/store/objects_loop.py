@@ -29,7 +29,11 @@ _lock = threading.Lock()
 
 def start(work: Coroutine[Any, Any, T]) -> Future[T]:
     """Begin a coroutine in the loop and return its future."""
-    return asyncio.run_coroutine_threadsafe(work, _the_loop())
+    try:
+        return asyncio.run_coroutine_threadsafe(work, _the_loop())
+    except BaseException:
+        work.close()
+        raise
 
 
 def wait(work: Coroutine[Any, Any, T]) -> T:

@@ -90,8 +90,13 @@ class Uploads:
             self._bytes += size
             self._entries.update((row.digest, row.data) for row in rows)
             self._blobs.update(blobs)
-        future = self._start(blobs, rows)
-        future.add_done_callback(lambda done: self._arrived(number, blobs, rows, done))
+        try:
+            future = self._start(blobs, rows)
+        except BaseException as error:
+            # Nobody would ever say that it has arrived.
+            self._arrived(number, blobs, rows, error)
+            raise
+        future.add_done_callback(lambda done: self._arrived(number, blobs, rows, _trouble(done)))
 
     def _has_room(self, blobs: Blobs, rows: Sequence[EntryRow], size: int) -> bool:
         # The last to be written must be the last that was given.
@@ -103,23 +108,18 @@ class Uploads:
             len(self._waiting) < _MOST and self._bytes + size <= _MOST_BYTES
         )
 
-    def _arrived(self, number: int, blobs: Blobs, rows: Sequence[EntryRow], done: Any) -> None:
+    def _arrived(
+        self, number: int, blobs: Blobs, rows: Sequence[EntryRow], error: BaseException | None
+    ) -> None:
         with self._changed:
             self._bytes -= self._waiting.pop(number)
             for row in rows:
                 del self._entries[row.digest]
             for blob in blobs:
                 del self._blobs[blob]
-            error = done.exception() if not done.cancelled() else RuntimeError("it was cancelled")
             if error is not None:
                 self._note(rows, error)
             self._changed.notify_all()
-
-    def note_loss(self, rows: Sequence[EntryRow], error: Exception) -> None:
-        """Take note of what did not wait and could not be written."""
-        with self._changed:
-            if self._users:
-                self._note(rows, error)
 
     def _note(self, rows: Sequence[EntryRow], error: BaseException) -> None:
         self._lost[rows[0].op if rows else "a blob"] += 1
@@ -148,3 +148,9 @@ class Uploads:
     def blob(self, blob: BlobId) -> Buffer | None:
         """Return a blob that is on its way."""
         return self._blobs.get(blob)
+
+
+def _trouble(done: Any) -> BaseException | None:
+    error: BaseException | None
+    error = RuntimeError("it was cancelled") if done.cancelled() else done.exception()
+    return error

@@ -197,7 +197,7 @@ def _chain(items: Sequence[Any], options: Mapping[str, Any]) -> ChainStore:
 
 
 def _key_of(store: Store) -> Any:
-    return (store.url, store.terms) if isinstance(store, LateStore) else store
+    return store.key if isinstance(store, LateStore) else store
 
 
 def _tier(item: Any, options: Mapping[str, Any]) -> Tier:
@@ -227,7 +227,10 @@ def _open_tier(url: One, options: Mapping[str, Any]) -> Store:
         # The other tiers do without it until it is there.
         logger.warning("tier %s cannot be used yet: %s", url, error)
         about = {name: given for name, given in options.items() if name in _OPTIONS - {"namespace"}}
-        return LateStore(str(url), _terms(**about), partial(open_store, url, **options))
+        how = repr(sorted(options.items()))
+        namespace = options.get("namespace")
+        place = f"{str(url).rstrip('/')}/namespaces/{namespace}" if namespace else str(url)
+        return LateStore(place, _terms(**about), partial(open_store, url, **options), how=how)
 
 
 def _disk(

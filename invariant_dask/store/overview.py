@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from invariant_dask.core.digest import BlobId
+from invariant_dask.core.manifest import CODE_OP
 from invariant_dask.errors import ArtifactNotFoundError, SpecError
 from invariant_dask.store.about import About
 from invariant_dask.store.base import Store
@@ -59,6 +60,8 @@ class Overview:
     """Runs that rely on something here now."""
     budget: Budget = field(default_factory=Budget)
     ops: dict[str, OfOp] = field(default_factory=dict)
+    codes: OfOp = field(default_factory=OfOp)
+    """How the code of ops read, kept to explain reruns; not among the records of ops."""
 
 
 def overview(store: Store) -> Overview:
@@ -74,11 +77,12 @@ def overview(store: Store) -> Overview:
         if entry.target is not None:
             told.planned += 1
         elif not entry.damaged:
-            told.records += 1
-            told.signed += entry.signed
+            is_code = entry.op == CODE_OP
+            told.records += not is_code
+            told.signed += entry.signed and not is_code
             told.lost += not blobs.keys() >= set(entry.blobs)
             named.update(entry.blobs)
-            of_op = ops[entry.op]
+            of_op = told.codes if is_code else ops[entry.op]
             of_op.records += 1
             of_op.size += entry.size + sum(blobs.get(blob, 0) for blob in entry.blobs)
             of_op.used = max(of_op.used, entry.used)
@@ -107,7 +111,10 @@ class Listed(NamedTuple):
 
 
 def list_records(store: Store, op: str = "") -> list[Listed]:
-    """Return the records of ops whose name starts with `op`, the last used first."""
+    """Return the records of ops whose name starts with `op`, the last used first.
+
+    How the code of ops read is listed only if it is asked for by its whole name.
+    """
     keeper = keeper_of(store)
     sizes = {seen.blob: seen.size for seen in keeper.blobs()}
     records: list[SeenEntry] = []
@@ -115,6 +122,8 @@ def list_records(store: Store, op: str = "") -> list[Listed]:
     for entry in keeper.entries():
         if entry.target is not None:
             claims[entry.target].append(entry.digest)
+        elif entry.op == CODE_OP and op != CODE_OP:
+            continue
         elif not entry.damaged and entry.op.startswith(op):
             records.append(entry)
     records.sort(key=lambda entry: (-entry.used, entry.digest))

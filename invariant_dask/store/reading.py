@@ -8,9 +8,6 @@ says which.
 from __future__ import annotations
 
 import logging
-import os
-import socket
-import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -26,7 +23,7 @@ from invariant_dask.errors import (
 )
 from invariant_dask.store import keys, signals
 from invariant_dask.store.backend import Backend
-from invariant_dask.store.misses import Misses
+from invariant_dask.store.misses import DAMAGED, Misses, lost
 from invariant_dask.store.naming import parse_digest
 from invariant_dask.store.record import Found, PlannedEntry, Record, check_artifact, parse_entry
 from invariant_dask.store.trust import DEFAULT_TERMS, Judge, Terms
@@ -38,7 +35,6 @@ logger = logging.getLogger("invariant_dask.store")
 
 _NO_RECORD = "lost: the record that its claim points to is not there"
 _OTHER_RESULT = "lost: the record that its claim points to is now of another result"
-_DAMAGED = "damaged: "
 _TOO_LARGE = "more than max_artifact_size allows"
 
 
@@ -119,8 +115,8 @@ class Reader(Backend):
     def why(self, digest: bytes | str) -> str:
         """Return why the last look-up of a digest was a miss, or nothing if it was never seen.
 
-        The text begins with `damaged`, `untrusted`, `lost` or `refused`. Only the latest ten
-        thousand are remembered, and only what this object saw.
+        The text begins with `damaged`, `untrusted`, `lost`, `refused` or `evicted`. Only the latest
+        ten thousand are remembered, and only what this object saw.
         """
         return self._reason(parse_digest(digest))
 
@@ -132,7 +128,7 @@ class Reader(Backend):
 
     def note_loss(self, digest: bytes, reason: str) -> None:
         """Remember that what was found under a digest turned out to be gone."""
-        self._misses.note(digest, _lost(reason))
+        self._misses.note(digest, lost(reason))
 
     def _resolve(self, wanted: Sequence[bytes], rows: dict[bytes, bytes]) -> dict[bytes, Found]:
         """Follow planned entries to their records.
@@ -186,7 +182,7 @@ class Reader(Backend):
         for digest, each in found.items():
             gone = [part for part in each.record.parts if part[0] not in there]
             if gone:
-                self._misses.note(digest, _lost(self._absent(*gone[0])))
+                self._misses.note(digest, lost(self._absent(*gone[0])))
             else:
                 whole[digest] = each
         return whole
@@ -253,9 +249,16 @@ class Reader(Backend):
         except UnknownTypeError:
             raise
         except IntegrityError as error:
-            # Its hashes hold: whoever wrote it meant it to be so.
-            self._set_entry_aside(raw, found.record.to_bytes(), error)
+            self.note_loss(raw, self.refuse(found.record, error))
             raise self._absence(raw) from error
+
+    def refuse(self, record: Record, error: IntegrityError) -> str:
+        """Set a record aside whose artifact is no value though its hashes hold; return why.
+
+        Whoever wrote it meant it to be so, or had another version of its type.
+        """
+        self._set_entry_aside(record.resolved, record.to_bytes(), error)
+        return f"its bytes are no value: {error}"
 
     def _absence(self, digest: bytes) -> ArtifactNotFoundError:
         reason = self._reason(digest)
@@ -305,7 +308,7 @@ class Reader(Backend):
             return f"{name} cannot be read: {why}"
         there = self._length_of_blob(blob)
         if there is not None and there != length:
-            return f"{_DAMAGED}{name}: it has {there} bytes and not {length}"
+            return f"{DAMAGED}{name}: it has {there} bytes and not {length}"
         return self._reason(blob) or f"{name} is not there"
 
     def read_blob(self, blob: BlobId, length: int) -> Buffer | None:
@@ -316,25 +319,30 @@ class Reader(Backend):
         return data
 
     def _verified_blob(self, blob: BlobId, length: int) -> Buffer | None:
-        try:
-            data = self._read_blob(blob, length)
-            if data is None:
-                # Of another length, perhaps. What is sound is not at fault, whatever a record says.
-                there = self._length_of_blob(blob)
-                if there is None or there in {length, self._sound_length(blob, there)}:
-                    return None
-                what = why = f"it has {there} bytes and not {length}"
-            else:
-                size, seen = memoryview(data).nbytes, blob_id(data)
-                if size == length and seen == blob:
-                    self._misses.found((blob,))
-                    return data
-                what = f"blob {seen.hex()} of {size} bytes"
-                why = f"its {size} bytes are not those that were written"
-        except IntegrityError as error:
-            what = why = str(error)
+        what = why = ""
+        for again in (self.may_damage_on_the_way, False):
+            try:
+                data = self._read_blob(blob, length)
+                if data is None:
+                    # Of another length? What is sound is not at fault, whatever a record says.
+                    there = self._length_of_blob(blob)
+                    if there is None or there in {length, self._sound_length(blob, there)}:
+                        return None
+                    what = why = f"it has {there} bytes and not {length}"
+                else:
+                    size, seen = memoryview(data).nbytes, blob_id(data)
+                    if size == length and seen == blob:
+                        self._misses.found((blob,))
+                        return data
+                    what = f"blob {seen.hex()} of {size} bytes"
+                    why = f"its {size} bytes are not those that were written"
+            except IntegrityError as error:
+                what = why = str(error)
+            if not again:
+                break
+            logger.info("%s: blob %s is read again: it did not arrive whole", self.url, blob.hex())
         logger.warning("%s: blob %s is damaged and set aside", self.url, blob.hex())
-        self._misses.note(blob, f"{_DAMAGED}blob {blob.hex()[:12]}: {why}")
+        self._misses.note(blob, f"{DAMAGED}blob {blob.hex()[:12]}: {why}")
         with self._setting_aside():
             self._quarantine_blob(blob)
             self._report(blob, "blob", f"blob {blob.hex()} of {length} bytes", what)
@@ -376,22 +384,10 @@ class Reader(Backend):
             logger.warning("%s: what is damaged stays where it is: %s", self.url, error)
 
     def _report(self, name: bytes, what: str, expected: str, seen: str) -> None:
-        report = {
-            "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "store": self.url,
-            "seen_by": f"{socket.gethostname()}, process {os.getpid()}",
-            "what": what,
-            "name": name.hex(),
-            "expected": expected,
-            "seen": seen,
-        }
+        report = signals.damage_report(self.url, what, name, expected, seen)
         self._keep_report(name, what, report)
         signals.send(signals.Signal("quarantined", self.url, name, f"{what}: {seen}"))
 
     def _lose(self, record: Record, reason: str, cause: Exception | None = None) -> NoReturn:
         self.note_loss(record.resolved, reason)
         raise ArtifactLostError(digest=record.resolved.hex(), reason=reason) from cause
-
-
-def _lost(reason: str) -> str:
-    return reason if reason.startswith(_DAMAGED) else f"lost: {reason}"

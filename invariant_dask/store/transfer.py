@@ -40,6 +40,8 @@ class Transferred:
     """Bytes written."""
     there: int = 0
     """Entries that the other store had already, perhaps made by somebody else."""
+    refused: int = 0
+    """Entries that the source's own terms do not take, such as those that nobody trusted signed."""
     lost: list[bytes] = field(default_factory=list)
     """Digests of artifacts that turned out to be damaged or gone; they are left out."""
 
@@ -50,6 +52,9 @@ class Transferred:
             f"{counted(self.blobs, 'blob')} copied: {size_text(self.size)}; "
             f"{counted(self.there, 'entry was', 'entries were')} there"
         )
+        if self.refused:
+            refused = counted(self.refused, "entry is", "entries are")
+            text += f"; {refused} left out: not trusted, or too large"
         if self.lost:
             text += f"; {counted(len(self.lost), 'artifact is', 'artifacts are')} damaged or gone"
         return text
@@ -90,8 +95,9 @@ def copy(
 
     Notes
     -----
-    Entries are copied byte by byte, so who signed them still did. Each blob is checked when it is
-    read, and written before the record that names it.
+    Entries are copied byte by byte, so who signed them still did. What a look-up in the source
+    would not take, on its terms, is left out: the target may believe anybody. Each blob is checked
+    when it is read, and written before the record that names it.
     """
     if source.place == target.place:
         raise SpecError(f"{source.place} is both: there is nothing to copy")
@@ -137,6 +143,8 @@ class _Mover:
         self.tell = tell
         self.told = Transferred()
         self.ops: dict[bytes, str] = {}
+        self.left_out: set[bytes] = set()
+        """Records that are not brought over: claims on them would lead nowhere."""
 
     def move(self, digests: dict[bytes, str]) -> None:
         done = 0
@@ -154,7 +162,10 @@ class _Mover:
         for digest in batch:
             entry = entries.get(digest)
             if entry is None:
-                self.told.lost.append(digest)
+                self.lose(digest)
+            elif not self.is_taken(entry, rows[digest]):
+                self.left_out.add(digest)
+                self.told.refused += 1
             elif isinstance(entry, PlannedEntry):
                 if self.is_wanted(digest, rows, there):
                     small.append(self.planned_row(entry, rows[digest]))
@@ -164,6 +175,15 @@ class _Mover:
                 small.append(_row(entry, rows[digest]))
         if small:
             self.write({}, small)
+
+    def lose(self, digest: bytes) -> None:
+        self.left_out.add(digest)
+        self.told.lost.append(digest)
+
+    def is_taken(self, entry: Record | PlannedEntry, data: bytes) -> bool:
+        if isinstance(entry, PlannedEntry):  # records come first
+            return entry.resolved not in self.left_out and self.source._takes(entry.planned, data)  # noqa: SLF001
+        return self.source._takes(entry.resolved, data)  # noqa: SLF001
 
     def is_wanted(self, digest: bytes, rows: dict[bytes, bytes], there: dict[bytes, bytes]) -> bool:
         kept = there.get(digest)
@@ -183,7 +203,7 @@ class _Mover:
         try:
             blobs = self.read_blobs(record)
         except ArtifactLostError:
-            self.told.lost.append(record.resolved)
+            self.lose(record.resolved)
             return
         missing = {blob: data for blob, data in blobs.items() if blob not in there}
         self.told.blobs += len(missing)

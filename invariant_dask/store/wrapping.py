@@ -40,6 +40,7 @@ class Wrapper(Store):
         self._judge = inner._judge  # noqa: SLF001  what this process published is taken through both
         self.inner = inner
         self.leases = inner.leases
+        self.has_generation = inner.has_generation
         self._identity = uuid.uuid4().hex[:16]
 
     def _call(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -67,6 +68,11 @@ class Wrapper(Store):
     def is_process_local(self) -> bool:
         """That of the wrapped store."""
         return self.inner.is_process_local
+
+    @property
+    def may_damage_on_the_way(self) -> bool:
+        """That of the wrapped store."""
+        return self.inner.may_damage_on_the_way
 
     @property
     def local_folder(self) -> Path | None:

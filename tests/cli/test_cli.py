@@ -75,10 +75,10 @@ def cli(folder: Path, *arguments: str, code: int = 0) -> str:
 def test_run_shows_outputs_and_reuses_the_second_time(folder) -> None:
     first = cli(folder, "run", "../paint.py:g")
     assert "out = 10" in first
-    assert "2 ran, 0 reused, 0 pruned" in first
+    assert "2 ran, 0 reused, 0 not looked at" in first
     second = cli(folder, "run", "../paint.py:g")
     assert "out = 10" in second
-    assert "0 ran, 1 reused, 1 pruned" in second
+    assert "0 ran, 1 reused, 1 not looked at" in second
     assert (folder / "elsewhere" / ".invariant").is_dir()
 
 
@@ -92,7 +92,7 @@ def test_plan_shows_why_and_runs_nothing(folder) -> None:
     cli(folder, "run", "../paint.py:g", "--store", store)
     printed = cli(folder, "plan", "../paint.py:changed", "--store", store)
     assert "parameter by: 2 -> 3" in printed
-    assert "1 to run, 1 reused, 0 pruned" in printed
+    assert "1 to run, 1 reused, 0 not looked at" in printed
     again = cli(folder, "plan", "../paint.py:changed", "--store", store)
     assert "1 to run" in again
 

@@ -165,6 +165,20 @@ def test_ls_says_that_there_is_nothing(store: DiskStore) -> None:
     assert "no records of ops whose name starts with 'zzz'" in result.stderr
 
 
+@pytest.mark.parametrize("by", ["op", "record", "claim"])
+def test_rm_forgets_nothing_that_is_pinned(store: DiskStore, by: str) -> None:
+    planned = sample_planned("one").hex()
+    (record,) = store.recent("sample:op")
+    call(store, "pin", planned)
+    what = {"op": "sample:op", "record": record.resolved.hex(), "claim": planned}[by]
+    assert "pinned" in call(store, "rm", "other:op", what, code=1).stderr
+    assert store.get(planned) == large(1)
+    assert store.recent("other:op")
+    call(store, "unpin", planned)
+    call(store, "rm", "other:op", what)
+    assert not store.exists(record.resolved)
+
+
 def test_path_of_an_artifact_and_of_a_blob(store: DiskStore) -> None:
     (record,) = store.recent("sample:op")
     path = call(store, "path", sample_planned("one").hex()).stdout.strip()

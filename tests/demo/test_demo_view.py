@@ -47,9 +47,9 @@ def test_says_at_the_start_how_much_there_is_to_do_and_then_what_was_done(first:
     told = [
         line for line in first.splitlines() if line.startswith(("three runs", "cold: ", "warm: "))
     ]
-    assert told[0].endswith("has 149 to run, 0 reused, 0 pruned")
-    assert told[1].startswith("cold: 149 ran, 0 reused, 0 pruned in ")
-    assert told[2].startswith("warm: 0 ran, 3 reused, 146 pruned in ")
+    assert told[0].endswith("has 149 to run, 0 reused, 0 not looked at")
+    assert told[1].startswith("cold: 149 ran, 0 reused, 0 not looked at in ")
+    assert told[2].startswith("warm: 0 ran, 3 reused, 146 not looked at in ")
 
 
 def test_tables_the_three_runs(first: str) -> None:

@@ -31,9 +31,9 @@ def test_every_example_is_tested() -> None:
 
 def test_word_counts_reruns_what_the_change_touches(tmp_path: Path) -> None:
     lines = run("word_counts.py", tmp_path)
-    assert lines[0] == "words of at least 8 letters: 6 ran, 0 reused, 0 pruned"
-    assert "words of at least 8 letters: 0 ran, 2 reused, 4 pruned" in lines
-    at = lines.index("words of at least 10 letters: 4 ran, 2 reused, 0 pruned")
+    assert lines[0] == "words of at least 8 letters: 6 ran, 0 reused, 0 not looked at"
+    assert "words of at least 8 letters: 0 ran, 2 reused, 4 not looked at" in lines
+    at = lines.index("words of at least 10 letters: 4 ran, 2 reused, 0 not looked at")
     assert "ran readme/counts: parameter shortest: 8 -> 10" in lines[at:]
     assert "ran readme/top: follows from readme/counts" in lines[at:]
 
@@ -49,9 +49,15 @@ def test_early_cutoff_stops_where_nothing_changed(tmp_path: Path) -> None:
 
 def test_with_dask_computes_the_shared_part_once_and_stores_it(tmp_path: Path) -> None:
     lines = run("with_dask.py", tmp_path)
-    assert lines[0] == "to do: 2 to run, 0 reused, 0 pruned and 2 to run, 0 reused, 0 pruned"
+    assert (
+        lines[0]
+        == "to do: 2 to run, 0 reused, 0 not looked at and 2 to run, 0 reused, 0 not looked at"
+    )
     assert lines[1].count("% under water") == 2
-    assert lines[2] == "now: 0 to run, 1 reused, 1 pruned and 0 to run, 1 reused, 1 pruned"
+    assert (
+        lines[2]
+        == "now: 0 to run, 1 reused, 1 not looked at and 0 to run, 1 reused, 1 not looked at"
+    )
 
 
 @pytest.mark.parametrize("name", ["word_counts.py", "early_cutoff.py"])

@@ -37,7 +37,7 @@ def test_plan_lists_outputs_that_surely_run_and_what_a_run_decides() -> None:
     assert plan.undecided == {"shape": ("size",), "end": ("shape",)}
     assert "shape: decided once size is known" in str(plan)
     assert "shape: decided once size is known" in plan._repr_html_()
-    assert plan.summary() == "2 to run, 0 reused, 1 pruned, 2 undecided"
+    assert plan.summary() == "2 to run, 0 reused, 1 not looked at, 2 undecided"
     written = json.loads(json.dumps(plan_as_json(plan)))
     assert written["undecided"][0] == {"node": "shape", "waits_for": ["size"]}
     assert written["counts"]["undecided"] == 2
@@ -79,13 +79,13 @@ def twice() -> Graph:
 def test_equal_nodes_count_as_one_execution_and_a_shared_one(twice, calls, capsys) -> None:
     compiled = compile(twice, store=MemoryStore())
     plan = compiled.plan()
-    assert plan.summary() == "2 to run, 1 shared, 0 reused, 0 pruned"
+    assert plan.summary() == "2 to run, 1 shared, 0 reused, 0 not looked at"
     assert plan["b"].shares == "a"
     assert plan["b"].causes == ("the same work as a",)
     assert plan_as_json(plan)["counts"]["shared"] == 1
     run = compiled.run(scheduler="sync")
     assert len(calls) == run.counts()["ran"] == 2
     assert run.ran() == ["a", "b", "t"]
-    assert run.summary() == "2 ran, 1 shared, 0 reused, 0 pruned"
+    assert run.summary() == "2 ran, 1 shared, 0 reused, 0 not looked at"
     show_run(run)
     assert "shared b: the same work as a" in capsys.readouterr().out

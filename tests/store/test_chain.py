@@ -31,6 +31,7 @@ from invariant_dask.store import (
     open_store,
 )  # fmt: skip
 from invariant_dask.store.breaker import Breaker
+from invariant_dask.store.late import LateStore
 from invariant_dask.testing import (
     CountingStore,
     FlakyStore,
@@ -75,7 +76,9 @@ def far(tmp_path: Path) -> DiskStore:
 def test_small_artifacts_are_copied_nearer_when_they_are_looked_up(near, far) -> None:
     planned, record = planned_put(far, "a", [1])
     chain = ChainStore(near, far)
-    assert chain.lookup([planned])[planned] == far.lookup([planned])[planned]
+    found = chain.lookup([planned])[planned]
+    assert found.tier == far.url
+    assert found._replace(tier="") == far.lookup([planned])[planned]
     assert near.get(planned) == [1]
     # Byte by byte as the writer made them, and found by age as there.
     for digest in (planned, record.resolved):
@@ -321,6 +324,21 @@ def test_failing_tier_is_left_out_said_so_once_and_tried_again(near, far, caplog
     chain.lookup([bytes(32)])
     assert chain.tiers[1].state == "in use"
     assert caplog.text.count("left out") == caplog.text.count("is back") == 1
+
+
+def test_answer_that_took_no_request_does_not_bring_a_failed_tier_back(near, caplog) -> None:
+    far = FlakyStore(open_store("memory://no-proof"), only=["_read_entries"])
+    clock = Clock()
+    chain = ChainStore(near, far, clock=clock, pauses=(1, 4))
+    far.is_down = True
+    chain.lookup([bytes(32)])
+    clock.now += 1.1
+    chain.generation()
+    assert chain.tiers[1].state == "left out"
+    assert "is back" not in caplog.text
+    far.is_down = False
+    chain.lookup([bytes(32)])
+    assert chain.tiers[1].state == "in use"
 
 
 def test_what_a_failed_tier_missed_is_told_and_written_when_it_is_back(near, far) -> None:
@@ -609,3 +627,24 @@ def test_worker_process_that_ends_writes_what_is_on_its_way(near, far, method) -
     child.join()
     assert child.exitcode == 0
     assert [r.about.op for r in far.recent("sample:op")] == ["sample:op"]
+
+
+@pytest.mark.parametrize("wrap", [lambda s: LateStore(s.url, s.terms, lambda: s), ReadOnly])
+def test_blob_that_was_damaged_on_its_way_is_read_again_also_through_a_wrapper(
+    wrap, tmp_path: Path, monkeypatch
+) -> None:
+    inner = open_store((tmp_path / "far").as_uri())
+    record = inner.put(sample_manifest(n=1), b"l" * 40_000)
+    arrived, damaged = inner._blobs.read, []
+
+    def first_one_is_damaged(blob, length):
+        data = arrived(blob, length)
+        damaged.append(blob)
+        return bytes(length) if len(damaged) == 1 else data
+
+    monkeypatch.setattr(inner._blobs, "read", first_one_is_damaged)
+    store = wrap(inner)
+    assert store.exists(record.resolved)
+    assert store.get(record.resolved) == b"l" * 40_000
+    assert len(damaged) == 2
+    assert inner.stats.quarantined == store.stats.quarantined == 0

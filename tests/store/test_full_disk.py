@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import subprocess
+import re
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from services.processes import not_installed
+from services.small_disks import empty, fill_bytes, fill_files, mounted
 from torture import jobs
 from torture.killing import check_whole
 from torture.runs import made_by, stored_in
@@ -18,53 +15,12 @@ from torture.runs import made_by, stored_in
 from invariant_dask.core.encode import encode
 from invariant_dask.store import open_store
 
-SIZE = 48 << 20
-FILES = 6000
-
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 48 MB and six thousand files."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    options = f"size={SIZE},nr_inodes={FILES}"
-    mounting = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    try:
-        subprocess.run(mounting, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        not_installed(f"a small file system to fill, as mounting takes root ({error}),")
-    try:
+    with mounted(tmp_path / "small", size=48 << 20, files=6000) as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def fill_bytes(folder: Path, spare: int) -> None:
-    """Use all the room but so many bytes."""
-    with suppress(OSError), (folder / "filler").open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(1 << 16))
-    size = (folder / "filler").stat().st_size
-    os.truncate(folder / "filler", max(0, size - spare))
-
-
-def fill_files(folder: Path, spare: int) -> None:
-    """Make files until there can only be so many more."""
-    number = 0
-    (folder / "fillers").mkdir()
-    with suppress(OSError):
-        while True:
-            (folder / "fillers" / str(number)).touch()
-            number += 1
-    for last in range(number - spare, number):
-        (folder / "fillers" / str(last)).unlink()
-
-
-def empty(folder: Path) -> None:
-    (folder / "filler").unlink(missing_ok=True)
-    with suppress(FileNotFoundError):
-        for path in (folder / "fillers").iterdir():
-            path.unlink()
 
 
 FILLS = {
@@ -78,7 +34,7 @@ FILLS = {
 @pytest.mark.parametrize("fill", FILLS)
 @pytest.mark.parametrize("kind", ["disk", "files"])
 def test_full_disk_keeps_no_run_from_its_results_and_leaves_nothing_half(
-    kind: str, fill: str, small_disk: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    kind: str, fill: str, small_disk: Path, tmp_path: Path
 ) -> None:
     path = small_disk / "store"
     url = str(path) if kind == "disk" else path.as_uri()
@@ -88,14 +44,13 @@ def test_full_disk_keeps_no_run_from_its_results_and_leaves_nothing_half(
     use_up, spare = FILLS[fill]
     use_up(small_disk, spare)
     log = tmp_path / "log"
-    with caplog.at_level(logging.WARNING):
+    with pytest.warns(UserWarning, match="not all results are where they belong") as told:
         results = jobs.run(store, str(log))
     assert all(
         encode(value) == encode(jobs.value_of(int(name[1:]))) for name, value in results.items()
     )
     assert len(made_by(log)) == jobs.NODES
-    assert "not persisted" in caplog.text
-    assert "No space left" in caplog.text or "full" in caplog.text
+    assert re.search("No space left|full", str(told[0].message))
     # As full as it is, it can be read, by those who open it now too.
     assert check_whole(open_store(url)) < 2 * jobs.NODES
     empty(small_disk)

@@ -123,6 +123,30 @@ def test_lease_that_is_renewed_does_not_expire_and_patience_ends(tmp_path: Path)
         assert len(store.keeper().notes("leases")) == 1
 
 
+def test_lease_that_is_neither_there_nor_to_be_had_is_not_asked_for_for_ever(
+    tmp_path: Path,
+) -> None:
+    store = DiskStore(tmp_path / "s")
+    (tmp_path / "s" / "leases").mkdir()
+    (tmp_path / "s" / "leases" / DIGEST.hex()).symlink_to(tmp_path / "nowhere")
+    time = Time(store)
+    assert lease(store, "one", time).wait() is False
+    assert PATIENCE - 10 < time.seconds <= PATIENCE
+
+
+def test_expired_lease_that_cannot_be_removed_is_not_asked_for_for_ever(
+    store: Store, monkeypatch
+) -> None:
+    with lease(store, "dead") as dead:
+        assert not dead.wait()
+        time = Time(store)
+        time.seconds = 2 * EXPIRES / SECOND
+        monkeypatch.setattr(store.keeper(), "remove_note", lambda *_: False)
+        started = time.seconds
+        assert lease(store, "one", time).wait() is False
+        assert time.seconds - started <= PATIENCE
+
+
 def test_lease_that_another_took_is_not_renewed(store: Store) -> None:
     heart = Heart(every=3600)
     with lease(store, "slow", heart=heart) as slow:

@@ -165,3 +165,22 @@ def test_path_is_taken_where_the_store_is_made(
 def test_what_is_no_store_is_refused(where: object) -> None:
     with pytest.raises(SpecError, match="memory:, null:, disk:PATH"):
         open_store(where)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "other", [{"namespace": "b"}, {"secret": "other"}, {"endpoint_url": "http://127.0.0.1:7"}]
+)
+def test_tiers_that_cannot_be_used_yet_are_the_same_only_if_opened_in_the_same_way(
+    other, tmp_path
+) -> None:
+    away = {
+        "url": "s3://bucket/x", "namespace": "a", "endpoint_url": "http://127.0.0.1:9",
+        "key": "k", "secret": "s", "timeout": 0.2,
+    }  # fmt: skip
+    first = open_store([tmp_path / "near", away])
+    assert open_store([tmp_path / "near", away]) is first
+    second = open_store([tmp_path / "near", away | other])
+    assert second is not first
+    assert "secret" not in repr(second)
+    if "namespace" in other:
+        assert second.place != first.place

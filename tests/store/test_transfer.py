@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 from store.places import PLACES, large, put
 
-from invariant_dask import DiskStore, MemoryStore
+from invariant_dask import DiskStore, MemoryStore, open_store
 from invariant_dask.errors import ArtifactNotFoundError, SpecError
 from invariant_dask.store import Store, upkeep
+from invariant_dask.store.keys import SigningKey
 from invariant_dask.testing import damage_blob, damage_entry, sample_planned
+
+KEY = SigningKey("ci", bytes(32))
 
 
 def entries(store: Store) -> dict[bytes, bytes]:
@@ -76,6 +79,27 @@ def test_other_result_of_an_op_is_replaced_only_if_asked(tmp_path: Path) -> None
     assert far.get(record.resolved) == large(2)
     assert upkeep.copy(near, far, replace=True).records == 1
     assert far.get(record.resolved) == large(1)
+
+
+@pytest.mark.parametrize("terms", [{"trust": [KEY.public]}, {"max_artifact_size": 1000}])
+def test_what_the_source_does_not_take_on_its_terms_is_not_brought_to_who_believes_anybody(
+    terms, tmp_path: Path, monkeypatch
+) -> None:
+    maker = DiskStore(tmp_path / "a")
+    doubtful = put(maker, 1, large(1), claim="doubtful")
+    monkeypatch.setenv("INVARIANT_SIGNING_KEY", KEY.secret_text())
+    good = put(maker, 2, 2, claim="good")
+    source = open_store(tmp_path / "a", **terms)
+    assert not source.exists(doubtful.resolved)
+    mine = DiskStore(tmp_path / "b")
+    ours = put(mine, 1, large(3), claim="doubtful")
+    told = upkeep.copy(source, mine, replace=True)
+    assert mine.get(sample_planned("good")) == 2
+    assert mine.get(ours.resolved) == mine.get(sample_planned("doubtful")) == large(3)
+    assert entries(mine).keys() >= {good.resolved}
+    assert told.lost == []
+    assert told.refused > 0
+    assert "left out" in str(told)
 
 
 def test_blob_that_got_lost_there_is_brought_again(tmp_path: Path) -> None:

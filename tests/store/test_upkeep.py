@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from store.places import PLACES, large, put, put_forward
 
-from invariant_dask import DiskStore, MemoryStore
+from invariant_dask import DiskStore, MemoryStore, open_store
 from invariant_dask.core.digest import BlobId
 from invariant_dask.errors import (
     ArtifactNotFoundError,
@@ -21,7 +21,9 @@ from invariant_dask.errors import (
     StoreUnavailableError,
 )
 from invariant_dask.store import Store, collecting, upkeep
+from invariant_dask.store.evictions import evictions
 from invariant_dask.store.heartbeat import Heart
+from invariant_dask.store.leases import Lease
 from invariant_dask.store.notes import EXPIRES, read_roots
 from invariant_dask.store.record import Found
 from invariant_dask.store.sizes import (
@@ -116,8 +118,9 @@ def test_record_whose_blob_was_set_aside_goes_even_if_pinned(store: Store) -> No
     assert report.removals == would.removals
     assert [(r.what, r.digest, r.why) for r in report.removals] == [
         ("record", record.resolved, "its blob is gone"),
-        ("planned entry", sample_planned("one"), "its record went"),
+        ("planned entry", sample_planned("one"), "its blob is gone"),
     ]
+    assert evictions(store) == {}, "it was lost, not removed to make room"
     assert upkeep.verify(store).is_sound
     assert store.get(sound.resolved) == large(2)
 
@@ -255,6 +258,23 @@ def test_pinned_artifact_stays_until_it_is_unpinned(store: Store) -> None:
     assert not store.exists(record.resolved)
 
 
+@pytest.mark.parametrize("by", ["resolved", "planned"])
+def test_pin_that_comes_while_a_collector_removes_is_kept(by, store: Store, monkeypatch) -> None:
+    record = put(store, 1, claim="one")
+    digest = record.resolved if by == "resolved" else sample_planned("one")
+    put_forward(store, WEEK)
+    keeper = store.keeper()
+    remove = keeper.remove_entries
+
+    def pin_first(seen):
+        upkeep.pin(store, digest)
+        return remove(seen)
+
+    monkeypatch.setattr(keeper, "remove_entries", pin_first)
+    upkeep.collect(store, keep_last=0)
+    assert store.get(digest) == large(1)
+
+
 def test_what_is_not_there_cannot_be_pinned(store: Store) -> None:
     with pytest.raises(ArtifactNotFoundError):
         upkeep.pin(store, sample_planned("none"))
@@ -270,6 +290,24 @@ def test_what_a_run_relies_on_stays_while_it_lives(store: Store) -> None:
     put_forward(store, EXPIRES / SECOND + 60)
     # The run was killed: nobody renews it.
     assert upkeep.collect(store, max_age=0, grace=0).count("record") == 1
+
+
+def test_root_that_could_not_be_written_at_first_is_written_later(
+    store: Store, monkeypatch
+) -> None:
+    record = put(store, 1)
+    keeper, heart = store.keeper(), Heart(every=3600)
+
+    def refuse(*_: object) -> None:
+        raise StoreUnavailableError("503")
+
+    root = upkeep.Root(store, "run", heart)
+    with monkeypatch.context() as patch:
+        patch.setattr(keeper, "write_note", refuse)
+        root.hold([Found(record, None)])
+    heart.beat()
+    assert read_roots(keeper, keeper.now()).live == {record.resolved}
+    root.release()
 
 
 def test_run_that_is_renewed_does_not_expire(tmp_path: Path) -> None:
@@ -412,6 +450,48 @@ def test_budget_that_makes_no_sense_is_refused_with_the_cure(text, tmp_path: Pat
     store.keeper().write_note("", "config", text)
     with pytest.raises(StoreLayoutError, match="gc --set"):
         upkeep.collect(store)
+
+
+def test_budget_that_makes_no_sense_keeps_nobody_from_setting_it_anew(
+    tmp_path: Path, caplog
+) -> None:
+    put(DiskStore(tmp_path / "s"), 1)
+    (tmp_path / "s" / "config").write_bytes(b"")
+    store = DiskStore(tmp_path / "s")
+    assert "gc --set" in caplog.text
+    assert store.size_limit is None
+    upkeep.write_budget(upkeep.keeper_of(store), upkeep.Budget.of("1GB"))
+    assert DiskStore(tmp_path / "s").size_limit == 10**9
+
+
+@pytest.mark.parametrize("what", ["budget", "lease", "namespace"])
+@pytest.mark.parametrize("kind", ["files", "memory"])
+def test_place_is_a_store_whatever_was_written_there_first(
+    what: str, kind: str, tmp_path: Path
+) -> None:
+    first = PLACES[kind](tmp_path)
+    if what == "budget":
+        upkeep.write_budget(upkeep.keeper_of(first), upkeep.Budget.of("1GB"))
+    elif what == "lease":
+        Lease(first, bytes(32), "me", heart=Heart(every=3600)).wait()
+    else:
+        put(open_store(first.url, namespace="team"), 1)
+    second = open_store(first.url, concurrency=3)  # another object
+    assert second is not first
+    record = put(second, 2)
+    assert open_store(first.url, concurrency=4).exists(record.resolved)
+
+
+def test_token_of_a_client_that_lives_long_is_renewed(tmp_path: Path, monkeypatch) -> None:
+    store = PLACES["files"](tmp_path)
+    ref = store.ref()
+    ref.show()
+    put_forward(store, 8 * 86_400)
+    upkeep.collect(store)
+    assert not store.sees_token(ref.token)
+    monkeypatch.setattr(store, "_token_shown", store._token_shown - 2 * 86_400)
+    store.ref().show()
+    assert store.sees_token(ref.token)
 
 
 def test_store_in_memory_has_nothing_to_look_after() -> None:
