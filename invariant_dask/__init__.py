@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from invariant_dask.ops.registry import OpRegistry, default_registry, op
     from invariant_dask.ops.types import cacheable
     from invariant_dask.plan.plan import Decision, Plan
+    from invariant_dask.runtime.plugins import DashboardPlugin
     from invariant_dask.session import Compiled, Run, compile  # noqa: A004
     from invariant_dask.store.chain import ChainStore
     from invariant_dask.store.disk import DiskStore
@@ -34,11 +35,11 @@ if TYPE_CHECKING:
     from invariant_dask.store.wrapping import ReadOnly
 
 __all__ = [
-    "Cel", "ChainStore", "Compiled", "Decision", "DiskStore", "Document", "File", "FileArtifact",
-    "Graph", "ICacheable", "MemoryStore", "Node", "NullStore", "ObjectStore", "OpRegistry", "Plan",
-    "ReadOnly", "Ref", "Run", "Secret", "SubGraphNode", "SwitchNode", "Tier", "__version__",
-    "cacheable", "cel", "compile", "default_registry", "dump_graph", "load_document", "load_graph",
-    "op", "open_store", "ref",
+    "Cel", "ChainStore", "Compiled", "DashboardPlugin", "Decision", "DiskStore", "Document", "File",
+    "FileArtifact", "Graph", "ICacheable", "MemoryStore", "Node", "NullStore", "ObjectStore",
+    "OpRegistry", "Plan", "ReadOnly", "Ref", "Run", "Secret", "SubGraphNode", "SwitchNode", "Tier",
+    "__version__", "cacheable", "cel", "compile", "default_registry", "dump_graph", "load_document",
+    "load_graph", "op", "open_store", "ref",
 ]  # fmt: skip
 
 _HOMES = {
@@ -50,6 +51,8 @@ _HOMES = {
     "ops.registry": ("OpRegistry", "default_registry", "op"),
     "ops.types": ("cacheable",),
     "plan.plan": ("Decision", "Plan"),
+    # The latter is what `dask scheduler --preload invariant_dask` looks for.
+    "runtime.plugins": ("DashboardPlugin", "dask_setup"),
     "session": ("Compiled", "Run", "compile"),
     "store.chain": ("ChainStore",),
     "store.disk": ("DiskStore",),

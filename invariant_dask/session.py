@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +20,9 @@ from invariant_dask.core.digest import parse_hex
 from invariant_dask.core.manifest import NONCE_SIZE
 from invariant_dask.core.sealed import SealedDict
 from invariant_dask.errors import (
-    ArtifactLostError,
-    IntegrityError,
     OpError,
     OutputsError,
     SpecError,
-    UnknownTypeError,
 )
 from invariant_dask.graph.composite import Vertex
 from invariant_dask.graph.markers import Ref
@@ -34,25 +30,21 @@ from invariant_dask.graph.model import Graph
 from invariant_dask.ledger.events import Event
 from invariant_dask.ops.registry import ForeignRegistry, adopt_registry, default_registry
 from invariant_dask.ops.table import OpTable
-from invariant_dask.plan.binding import FileResolver
-from invariant_dask.plan.compile import Decisions, compile_bound, compile_graph
+from invariant_dask.plan.compile import compile_graph
 from invariant_dask.plan.explanation import Explanation
 from invariant_dask.plan.plan import Plan
-from invariant_dask.plan.program import BindOp, BoundOp, Program, bind_op
-from invariant_dask.plan.seed import Sown, sow
+from invariant_dask.plan.program import bind_op
 from invariant_dask.runtime import code, collector, explaining, graph, planner
 from invariant_dask.runtime.choice import check_choice
+from invariant_dask.runtime.collection import Collection, Undecided
 from invariant_dask.runtime.doubts import warn_of_doubts
-from invariant_dask.runtime.driver import info_of, writer
-from invariant_dask.runtime.growth import growing_graph, growing_key
-from invariant_dask.runtime.handle import decode_artifact
+from invariant_dask.runtime.driver import writer
+from invariant_dask.runtime.environment import environment
 from invariant_dask.runtime.recording import Recording, recorded
 from invariant_dask.runtime.run import Run
 from invariant_dask.runtime.schedulers import scheduler_for
-from invariant_dask.runtime.spec import RunInfo
 from invariant_dask.runtime.stages import Stages, check_known, checked_names, forced_steps
 from invariant_dask.runtime.telling import Progress
-from invariant_dask.store.base import Store
 from invariant_dask.store.collecting import try_to_keep_budget
 from invariant_dask.store.file_hashes import FileHasher
 from invariant_dask.store.opening import Where, open_store
@@ -127,134 +119,10 @@ def compile(  # noqa: A001  the verb of this package
     return Compiled(program, opened, undecided, context or ())
 
 
-@dataclass(frozen=True)
-class Undecided:
-    """What a program with open switches was compiled from."""
+class Compiled(Collection):
+    """A compiled graph: a Dask collection with plans."""
 
-    graph: Mapping[str, Vertex]
-    context: Mapping[str, object]
-    bind: BindOp
-    resolve_file: FileResolver
-
-    def grow(self, program: Program, decisions: Decisions) -> Program:
-        """Compile again, now that some switches are decided."""
-        return compile_bound(
-            self.graph, program.outputs, self.context, bind=self.bind,
-            resolve_file=self.resolve_file, nonce=program.nonce, decisions=decisions,
-        )  # fmt: skip
-
-    def sow(self, program: Program) -> Sown:
-        """Return what the rest of the program grows from, elsewhere."""
-        return sow(
-            self.graph, program, self.context, bind=self.bind, resolve_file=self.resolve_file
-        )
-
-
-class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
-    """A compiled graph: a Dask collection with plans.
-
-    It subclasses `Delayed` because that is the only kind of collection that other Dask collections
-    take over task by task instead of copying it under random keys.
-    """
-
-    __slots__ = ("_complete", "_context", "_sown", "_undecided", "program", "store")
-
-    program: Program
-    store: Store
-
-    def __init__(
-        self,
-        program: Program,
-        store: Store,
-        undecided: Undecided | None = None,
-        context: Iterable[str] = (),
-    ) -> None:
-        super().__init__("" if program.open else graph.value_key(program), None)
-        self.program = program
-        self.store = store
-        self._undecided = undecided
-        self._context = tuple(context)
-        self._sown: Sown | None = None
-        self._complete: graph.DaskGraph | None = None
-
-    # --- what it is ---
-
-    @property
-    def digests(self) -> Mapping[str, str]:
-        """Planned digest of each node, in hex.
-
-        With several outputs, `<outputs>` names all of them together. What depends on a switch that
-        is not decided has none yet.
-        """
-        steps = self.program.steps
-        digests = {node: steps[i].planned.hex() for node, i in self.program.index.items()}
-        if len(self.program.outputs) > 1 and not self.program.open:
-            digests["<outputs>"] = graph.bundle_hex(self.program)
-        return digests
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """Ids of the outputs."""
-        return self.program.outputs
-
-    def __repr__(self) -> str:
-        count = len(self.program.index) + len(self.program.inlined)
-        return f"<Compiled: {count} nodes -> {', '.join(self.outputs[:4])}; {self.store!r}>"
-
-    def __getattr__(self, name: str) -> Any:
-        # Delayed would answer any name with a task that gets that attribute.
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _as_delayed, (self.key, self.dask)
-
-    # --- plain Dask ---
-
-    @property
-    def _key(self) -> str:
-        # Dask reads this one too. An undecided graph is named when somebody asks, not before:
-        # that takes a look at all that might be needed.
-        return growing_key(self._sow()) if self.program.open else self._layer
-
-    @_key.setter
-    def _key(self, key: str) -> None:
-        pass  # `Delayed` keeps it as the name of its layer as well
-
-    def __dask_layers__(self) -> tuple[str, ...]:
-        return (self.key,)
-
-    @property
-    def dask(self) -> graph.DaskGraph:
-        """The complete graph for plain Dask; its tasks ask the store first.
-
-        What depends on switches that are not decided is one task, which makes it in place.
-
-        Raises
-        ------
-        StaleCodeError
-            If an op, or code it uses, changed since the graph was compiled.
-        """
-        code.recheck_ops(self.program.steps)
-        if self._sown is not None:
-            code.recheck_all(op for op in self._sown.ops.values() if isinstance(op, BoundOp))
-        return self._graph()
-
-    def _graph(self) -> graph.DaskGraph:
-        if self._complete is None:
-            with collector.paused():
-                self._complete = self._complete_graph(self.program)
-        return self._complete
-
-    def _complete_graph(self, program: Program) -> graph.DaskGraph:
-        if program.open:
-            return growing_graph(program, self._sow(), self.info(""))
-        return graph.complete_graph(program, self.info(""))
-
-    def _sow(self) -> Sown:
-        if self._sown is None:
-            assert self._undecided is not None
-            self._sown = self._undecided.sow(self.program)
-        return self._sown
+    __slots__ = ()
 
     def frozen(self) -> Delayed:
         """Plan now, and return a plain Dask object for what is left to do.
@@ -321,48 +189,6 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         check_known(program, names)
         return plan
 
-    def _decided(self, rerun: Sequence[str] = ()) -> tuple[Program, Plan]:
-        """Return the program as far as what is stored decides it, and a plan.
-
-        If that is not all of it, the plan is for what decides the rest.
-        """
-        program, decisions = self.program, dict[str, str]()
-        while program.open:
-            stage = program.selectors()
-            plan, _ = planner.make_plan(stage, self.store, forced=forced_steps(stage, rerun))
-            values = self._stored_values(plan)
-            if values is None:
-                return program, plan
-            assert self._undecided is not None
-            decisions |= program.decide(values)
-            program = self._undecided.grow(program, decisions)
-        plan, _ = planner.make_plan(program, self.store, forced=forced_steps(program, rerun))
-        return program, plan
-
-    def _stored_values(self, plan: Plan) -> dict[str, Any] | None:
-        """Return the values of the outputs, or None if any of them takes a run."""
-        if plan.run:
-            return None
-        program = plan.program
-        records = {
-            node: plan.found[index].record
-            for node, index in zip(program.outputs, program.targets, strict=True)
-        }
-        try:
-            fetched = {node: self.store.fetch(record) for node, record in records.items()}
-        except ArtifactLostError:
-            return None
-        values = {}
-        for node, stored in fetched.items():
-            try:
-                values[node] = decode_artifact(*stored)
-            except UnknownTypeError:
-                raise
-            except IntegrityError as error:
-                self.store.refuse(records[node], error)
-                return None
-        return values
-
     def compute(
         self,
         *,
@@ -405,7 +231,7 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         *,
         scheduler: Any = None,
         rerun: Iterable[str] = (),
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
         observe: Callable[[Event], object] | None = None,
         strict: bool = False,
         ledger: str | os.PathLike[str] | bool | None = None,
@@ -419,7 +245,8 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
         scheduler, rerun, **options
             As for `compute`.
         progress
-            Called with the plan, a digest and an outcome whenever a task has finished.
+            True draws a bar while there is work, if standard error is a terminal. Or a function
+            that is called with the plan, a digest and an outcome whenever a task has finished.
         observe
             Called with each event of the run, soon after it happened and in another thread. If it
             fails, that is logged once and it is called no more.
@@ -497,10 +324,6 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
 
     # --- how it runs ---
 
-    def info(self, run: str) -> RunInfo:
-        """Return what all tasks of one submission share."""
-        return info_of(self.store, run)
-
     def _execute(
         self,
         scheduler: Any,
@@ -539,6 +362,7 @@ class Compiled(Delayed):  # type: ignore[misc]  # dask is untyped here
             "store": self.store.url,
             "policy": self.store.terms.trust.short,
             "writer": writer(),
+            "environment": environment(),
             "context": self._context,
         }
 
@@ -547,7 +371,3 @@ def _texts(tags: Iterable[str]) -> tuple[str, ...]:
     if isinstance(tags, str):
         raise SpecError(f"tags must be a list of texts; write [{tags!r}]")
     return tuple(tags)
-
-
-def _as_delayed(key: str, dsk: graph.DaskGraph) -> Delayed:
-    return Delayed(key, dsk)

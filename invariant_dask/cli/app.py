@@ -20,6 +20,7 @@ from invariant_dask.cli.explain import explain
 from invariant_dask.cli.graph import graph
 from invariant_dask.cli.inputs import Asked, Input, read_input, takes_a_graph, with_cures
 from invariant_dask.cli.keys import keygen, trusted_keys
+from invariant_dask.cli.observing import Observers
 from invariant_dask.cli.ops import ops
 from invariant_dask.cli.outputs import Target, told
 from invariant_dask.cli.runs import runs
@@ -120,6 +121,19 @@ app.add_command(trusted_keys)
     "an ICacheable, unless on a terminal; with -o also an array to .npy, a frame to .csv or "
     ".parquet; JSON otherwise.",
 )
+@click.option(
+    "--report",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write a page (HTML) that tells all that happened, also of a run that fails.",
+)
+@click.option(
+    "--json",
+    "as_events",
+    is_flag=True,
+    help="Write what happens to standard output, as it happens, one JSON object a line; outputs "
+    "go to a file that -o names, if anywhere.",
+)
 def run(
     asked: Asked,
     store: str | None,
@@ -128,6 +142,8 @@ def run(
     file: Path | None,
     pretty: bool,
     output_format: str,
+    report: Path | None,
+    as_events: bool,
 ) -> None:
     """Run a graph, reusing all that is stored, and show the outputs.
 
@@ -139,14 +155,23 @@ def run(
     --output-format asks for the outputs alone. One output is written as it is, several as a
     mapping by id, in the form that documents have for values.
     """
-    from invariant_dask.cli.show import live_progress, show_run
+    from invariant_dask.cli.show import show_run, warnings_in_lines
 
     target = Target(_path(file), output_format, pretty)
     target.check(max(1, len(asked.picks)))
+    if as_events and target.file is None and target.is_asked_for:
+        raise click.UsageError("with --json outputs go to a file only; name one with -o")
+    observers = Observers(report=report, as_events=as_events)
     compiled = _compile(read_input(asked), store)
     target.check(len(compiled.outputs))
-    with live_progress() as progress:
-        result = compiled.run(scheduler=scheduler, rerun=rerun, progress=progress)
+    with warnings_in_lines(), observers as observe:
+        result = compiled.run(
+            scheduler=scheduler, rerun=rerun, progress=not as_events, observe=observe
+        )
+    if as_events:
+        if target.file is not None:
+            target.write_values(result.values)
+        return
     alone = file is not None or target.is_asked_for or not asked.is_python
     show_run(result, alone=alone)
     if alone:

@@ -11,8 +11,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from invariant_dask.cli.show import live_progress
-
 if TYPE_CHECKING:
     from invariant_dask.demo.report import Cause, Demo, Lap
 
@@ -44,8 +42,7 @@ def show_demo(store: str | None, side: int, *, keep: bool = False, fresh: bool =
         console.print(f"dashboard: [link={link}]{escape(link)}[/link]\n", soft_wrap=True)
         laps = []
         for step in (demo.cold, demo.warm, demo.changed):
-            with live_progress() as progress:
-                laps.append(step(client, progress))
+            laps.append(step(client, progress=True))
             done = laps[-1]
             console.print(f"{done.name}: {done.run.summary()} in {done.seconds:.1f} s")
         _show_laps(console, laps)

@@ -67,10 +67,8 @@ class Target:
         click.UsageError
             If the options do not go together, or the file cannot be one.
         """
-        if self.file is not None and self.file.is_dir():
-            raise click.UsageError(f"-o {self.file}: is a folder; name a file")
-        if self.file is not None and not self.file.parent.exists():
-            raise click.UsageError(f"-o {self.file}: there is no folder {str(self.file.parent)!r}")
+        if self.file is not None:
+            check_file(self.file)
         if self.format != "binary":
             return
         if self.pretty:
@@ -150,6 +148,20 @@ class Target:
             write_file(self.file, lambda path: _foreign(name, to_file, path))
         else:
             self.write_bytes(_bytes_of(name, value))
+
+
+def check_file(path: Path, option: str = "-o") -> None:
+    """Refuse a path that can be known not to become a file.
+
+    Raises
+    ------
+    click.UsageError
+        If it is a folder, or in one that is not there.
+    """
+    if path.is_dir():
+        raise click.UsageError(f"{option} {path}: is a folder; name a file")
+    if not path.parent.exists():
+        raise click.UsageError(f"{option} {path}: there is no folder {str(path.parent)!r}")
 
 
 def as_json(obj: Any, *, pretty: bool = False) -> str:

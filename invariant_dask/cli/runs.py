@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from invariant_dask.cli.observing import write_report
+from invariant_dask.cli.outputs import check_file
 from invariant_dask.cli.store_view import tell
 
 if TYPE_CHECKING:
@@ -142,8 +144,20 @@ def rm(names: tuple[str, ...], ledger: str | None, store: str | None, plain: boo
     tell("".join(f"removed {run}\n" for run in found), {"removed": found}, plain)
 
 
-@_command("replay", click.argument("run", metavar="RUN|FILE"), _limit)
-def replay(run: str, limit: int, ledger: str | None, store: str | None, plain: bool) -> None:
+@_command(
+    "replay",
+    click.argument("run", metavar="RUN|FILE"),
+    _limit,
+    click.option(
+        "--html",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="Write a page that tells all that happened, as `run --report` does.",
+    ),
+)
+def replay(
+    run: str, limit: int, html: Path | None, ledger: str | None, store: str | None, plain: bool
+) -> None:
     """Show a run from its journal alone: that of a RUN, or any FILE."""
     from invariant_dask.cli import runs_view
     from invariant_dask.ledger import telling
@@ -153,8 +167,19 @@ def replay(run: str, limit: int, ledger: str | None, store: str | None, plain: b
     if not path.is_file():
         opened = _open(ledger, store)
         path = opened.journal(telling.find_journal(opened, run))
-    told, nodes = told_of(telling.replay(path, _damage))
+    if html is not None:
+        check_file(html, "--html")
+    state = telling.replay(path, _damage)
+    told, nodes = told_of(state)
+    if html is not None:
+        from invariant_dask.ledger.journal import read_journal
+
+        write_report(html, state, list(read_journal(path, _pass_over)))
     tell(runs_view.run(told, nodes, limit), runs_view.told_as_json(told, nodes), plain)
+
+
+def _pass_over(_: str) -> None:
+    """Say nothing of damage: that was done when the state was read."""
 
 
 def _open(ledger: str | None, store: str | None) -> Ledger:

@@ -1,10 +1,10 @@
-"""What commands print: plans, runs, and progress while work goes on."""
+"""What commands print: plans and runs."""
 
 from __future__ import annotations
 
-import sys
+import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -114,32 +114,15 @@ def show_run(run: Any, *, alone: bool = False) -> None:
 
 
 @contextmanager
-def live_progress() -> Iterator[Any]:
-    """Yield a progress callback for `Compiled.run`; it draws on terminals only."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    with ExitStack() as until_the_end:
-        done: set[str] = set()
-        bar: Any = None
+def warnings_in_lines() -> Iterator[None]:
+    """Print warnings as lines of their own, without the line of code that they are about."""
 
-        def progress(plan: Plan, digest: str, outcome: Any) -> None:  # noqa: ARG001
-            nonlocal bar
-            if bar is None:  # a run that finds everything stored needs none
-                bar = until_the_end.enter_context(_progress_bar())
-                bar.add_task("running", total=len(plan.run) + len(plan.loads))
-            done.add(digest)
-            bar.update(bar.task_ids[0], completed=len(done))
+    def show(message: Warning | str, *_about: Any, **_more: Any) -> None:
+        echo(f"{style('invariant-dask: warning:', fg='yellow')} {message}", err=True)
 
-        yield progress
-
-
-def _progress_bar() -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    return Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True)
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def _brief(value: object) -> str:

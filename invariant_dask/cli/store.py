@@ -5,13 +5,23 @@ from __future__ import annotations
 import getpass
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from invariant_dask.cli.outputs import OutputError
+from invariant_dask.cli.store_files import files_of
 from invariant_dask.cli.store_removal import op_or_digest, refuse_pinned
+from invariant_dask.cli.store_tiers import (
+    CURE,
+    nearest,
+    only,
+    stores_of,
+    tell_each,
+    tiers_of,
+    writable,
+)
 from invariant_dask.cli.store_view import progress, tell
 from invariant_dask.store.sizes import counted, parse_age, parse_size
 
@@ -71,33 +81,17 @@ def store(context: click.Context, where: str | None) -> None:
     context.obj = where
 
 
-def _open(
-    where: str | None, *, must_exist: bool = True, cure: str = "name one with --store"
-) -> Store:
-    """Open a store; looking after one must not make one by mistake."""
-    import os
-    from pathlib import Path
-
-    from invariant_dask.errors import SpecError
-    from invariant_dask.store.opening import DEFAULT_PATH, VARIABLE, open_store
-
-    name = where or os.environ.get(VARIABLE) or DEFAULT_PATH
-    path = Path(name.removeprefix("disk:")).expanduser()
-    is_path = "://" not in name and name not in {"memory:", "null:"} and not name.startswith("[")
-    if must_exist and is_path and not path.exists():
-        raise SpecError(f"there is no store at {name}; {cure}")
-    return open_store(name)
-
-
 @_command("stats")
 def stats(where: str | None, plain: bool) -> None:
     """Show how much there is, of which ops, and what the budget is."""
     from invariant_dask.cli import store_view
     from invariant_dask.store import upkeep
 
-    opened = _open(where)
-    told = upkeep.overview(opened)
-    tell(store_view.overview(opened.place, told), told, plain)
+    def look(opened: Store) -> tuple[str, Any]:
+        told = upkeep.overview(opened)
+        return store_view.overview(told), told
+
+    tell_each(where, plain, look, heading=True)
 
 
 @_command(
@@ -110,14 +104,16 @@ def list_(where: str | None, op: str, limit: int, plain: bool) -> None:
     from invariant_dask.cli import store_view
     from invariant_dask.store import upkeep
 
-    opened = _open(where)
-    now = upkeep.keeper_of(opened).now()
-    records = upkeep.list_records(opened, op)
-    listed = records[:limit] if limit > 0 else records
-    if not records:
-        what = f"records of ops whose name starts with {op!r}" if op else "records"
-        click.echo(f"{opened.url} has no {what}", err=True)
-    tell(store_view.records(listed, len(records), now), listed, plain)
+    def look(opened: Store) -> tuple[str, Any]:
+        now = upkeep.keeper_of(opened).now()
+        records = upkeep.list_records(opened, op)
+        listed = records[:limit] if limit > 0 else records
+        if not records:
+            what = f"records of ops whose name starts with {op!r}" if op else "records"
+            click.echo(f"{opened.url} has no {what}", err=True)
+        return store_view.records(listed, len(records), now), listed
+
+    tell_each(where, plain, look)
 
 
 @_command("show", _digest)
@@ -126,7 +122,8 @@ def show(where: str | None, digest: str, plain: bool) -> None:
     from invariant_dask.cli import store_show
     from invariant_dask.store import upkeep
 
-    told = store_show.describe(upkeep.show(_open(where), digest))
+    _, shown = nearest(stores_of(where), lambda opened: upkeep.show(opened, digest))
+    told = store_show.describe(shown)
     tell(store_show.artifact(told), told, plain)
 
 
@@ -143,10 +140,14 @@ def verify(where: str | None, sample: int | None, seed: int | None, plain: bool)
     from invariant_dask.cli import store_view
     from invariant_dask.store import upkeep
 
-    with progress() as report:
-        told = upkeep.verify(_open(where), sample=sample, seed=seed, progress=report)
-    tell(store_view.verified(told), told, plain)
-    return 0 if told.is_sound else 1
+    def check(opened: Store) -> tuple[str, Any]:
+        with progress() as report:
+            told = upkeep.verify(opened, sample=sample, seed=seed, progress=report)
+        return store_view.verified(told), told
+
+    # What is damaged is set aside, so that is a change.
+    checked = tell_each(where, plain, check, changes=True)
+    return 0 if all(told.is_sound for told in checked) else 1
 
 
 @_command(
@@ -180,39 +181,62 @@ def gc(
 ) -> None:
     """Remove what no record names, and what the limits leave no room for.
 
-    Without limits, those that were set for the store are kept to. What is pinned, what a run relies
-    on and what is young stays. Other processes may go on using the store.
+    Without limits, those that were set for the store are kept to. Of a chain each tier is cleared
+    but the read-only ones. What is pinned, what a run relies on and what is young stays. Other
+    processes may go on using the store.
     """
     from invariant_dask.cli import store_view
     from invariant_dask.store import upkeep
 
-    opened = _open(where)
     if keep:
         if dry_run:
             raise click.UsageError("--set changes the store, --dry-run does not: choose one")
+        opened = only(where, "--set")
         budget = upkeep.Budget.of(max_size, max_age, keep_last)
+        if budget.is_empty:
+            upkeep.write_budget(upkeep.keeper_of(opened), budget)
+
+    def collect(opened: Store) -> tuple[str, Any]:
+        with progress() as report:
+            told = upkeep.collect(
+                opened, max_size=max_size, max_age=max_age, keep_last=keep_last,
+                grace=grace, dry_run=dry_run, progress=report,
+            )  # fmt: skip
+        return store_view.collected(told), store_view.collected_json(told)
+
+    tell_each(where, plain, collect, changes=True)
+    if keep and not budget.is_empty:  # afterwards: a full disk has room for it now
         upkeep.write_budget(upkeep.keeper_of(opened), budget)
-    with progress() as report:
-        told = upkeep.collect(
-            opened, max_size=max_size, max_age=max_age, keep_last=keep_last,
-            grace=grace, dry_run=dry_run, progress=report,
-        )  # fmt: skip
-    tell(store_view.collected(told), store_view.collected_json(told), plain)
 
 
 @_command("pin", _digests, click.option("--reason", default="", help="Why, for people."))
 def pin(where: str | None, digests: Sequence[str], reason: str, plain: bool) -> None:
     """Keep artifacts whatever happens, until they are unpinned."""
+    from invariant_dask.errors import ArtifactNotFoundError
     from invariant_dask.store import overview, upkeep
 
-    opened = _open(where)
-    pinned = [overview.complete(opened, digest) for digest in digests]
     by = ""
     with suppress(KeyError, OSError):
         by = getpass.getuser()
-    for raw in pinned:
-        upkeep.pin(opened, raw, by=by, reason=reason)
-    tell("".join(f"pinned {raw.hex()}\n" for raw in pinned), {"pinned": pinned}, plain)
+    stores = writable(where)
+    pinned: dict[bytes, list[str]] = {}
+    for digest in digests:
+        found: dict[bytes, list[str]] = {}
+        missing = None
+        for opened in stores:
+            try:
+                raw = overview.complete(opened, digest)
+                upkeep.pin(opened, raw, by=by, reason=reason)
+            except ArtifactNotFoundError as error:
+                missing = error
+            else:
+                found.setdefault(raw, []).append(opened.place)
+        if not found and missing is not None:
+            raise missing
+        pinned |= found
+    many = len(stores) > 1
+    lines = [f"pinned {raw.hex()}" + f" in {', '.join(at)}" * many for raw, at in pinned.items()]
+    tell("".join(line + "\n" for line in lines), {"pinned": list(pinned)}, plain)
 
 
 @_command("pins")
@@ -220,13 +244,16 @@ def pins(where: str | None, plain: bool) -> None:
     """List what is pinned."""
     from invariant_dask.store import upkeep
 
-    found = upkeep.pinned(_open(where))
-    lines = []
-    for pin in found:
-        op = pin.op or "(nothing is stored here now)"
-        told = pin.digest.hex(), op, pin.node, pin.by, pin.reason
-        lines.append("  ".join(filter(None, told)))
-    tell("".join(line + "\n" for line in lines), found, plain)
+    def look(opened: Store) -> tuple[str, Any]:
+        found = upkeep.pinned(opened)
+        lines = []
+        for pin in found:
+            op = pin.op or "(nothing is stored here now)"
+            told = pin.digest.hex(), op, pin.node, pin.by, pin.reason
+            lines.append("  ".join(filter(None, told)))
+        return "".join(line + "\n" for line in lines), found
+
+    tell_each(where, plain, look)
 
 
 @_command("unpin", _digests)
@@ -234,11 +261,12 @@ def unpin(where: str | None, digests: Sequence[str], plain: bool) -> None:
     """Pin artifacts no longer."""
     from invariant_dask.store import upkeep
 
-    opened = _open(where)
-    known = [pin.digest for pin in upkeep.pins(opened)]
+    stores = writable(where)
+    known = list(dict.fromkeys(pin.digest for opened in stores for pin in upkeep.pins(opened)))
     raws = [_among(known, digest) for digest in digests]
     for raw in raws:
-        upkeep.unpin(opened, raw)
+        for opened in stores:
+            upkeep.unpin(opened, raw)
     tell("".join(f"unpinned {raw.hex()}\n" for raw in raws), {"unpinned": raws}, plain)
 
 
@@ -310,32 +338,46 @@ def _copy(
     ops: Sequence[str],
     replace: bool,
     plain: bool,
-    cure: str = "name one with --store",
+    cure: str = CURE,
 ) -> int:
-    from invariant_dask.store import overview, upkeep
+    from invariant_dask.store import upkeep
+    from invariant_dask.store.opening import open_store
 
-    read = _open(source, cure=cure)
-    written = _open(target, must_exist=False)
-    raws = [overview.complete(read, digest) for digest in digests]
-    with progress() as report:
-        told = upkeep.copy(
-            read, written, digests=raws, ops=ops, replace=replace, progress=report
-        )  # fmt: skip
+    sources = stores_of(source, cure)
+    # What is asked for is there, before the other store is made.
+    wanted: dict[Store, list[bytes]] = {opened: [] for opened in sources}
+    for digest in digests:
+        opened, shown = nearest(sources, partial(upkeep.show, digest=digest))
+        wanted[opened].append(shown.asked.planned if shown.asked else shown.record.resolved)
+    written = open_store(target)
+    told = upkeep.Transferred()
+    for opened, raws in wanted.items():
+        if (digests and not raws) or (len(sources) > 1 and opened.place == written.place):
+            continue
+        with progress() as report:
+            told += upkeep.copy(
+                opened, written, digests=raws, ops=ops, replace=replace, progress=report
+            )
     tell(f"{told}\n", told, plain)
     return 1 if told.lost else 0
 
 
 @_command("rm", click.argument("what", metavar="OP|DIGEST...", nargs=-1, required=True))
 def rm(where: str | None, what: Sequence[str], plain: bool) -> int:
-    """Forget all of an op, or what is under a digest; `gc` frees the room.
+    """Forget all of an op, or what is under a digest, in all tiers of a chain; `gc` frees the room.
 
     What is pinned has to be unpinned first.
     """
-    opened = _open(where)
+    from invariant_dask.store.finding import joined
+
+    tiers = tiers_of(where)
+    stores = [tier.store for tier in tiers]
     # All are looked up before any is removed: one that is not unique must not stop halfway.
-    found = {each: op_or_digest(opened, each) for each in what}
-    refuse_pinned(opened, found)
-    counts = {each: opened.invalidate(known) if known else 0 for each, known in found.items()}
+    found = {each: op_or_digest(stores, each) for each in what}
+    for opened in stores:
+        refuse_pinned(opened, found)
+    together = joined(tiers)
+    counts = {each: together.invalidate(known) if known else 0 for each, known in found.items()}
     lines = [f"{each}: {counted(n, 'entry', 'entries')}\n" for each, n in counts.items() if n]
     tell("".join(lines), counts, plain)
     missing = [each for each, count in counts.items() if not count]
@@ -350,27 +392,7 @@ def path(where: str | None, digest: str, plain: bool) -> None:
 
     A file whose name ends in .zst is compressed.
     """
-    from invariant_dask.store import upkeep
-
-    opened = _open(where)
-    files = _files_of_blob(opened, digest)
-    if not files:
-        shown = upkeep.show(opened, digest)
-        files = [str(file) for file in shown.files]
-        if not files:
-            inside = "its bytes are in the index" if not shown.record.parts else "none is here"
-            raise OutputError(f"{digest} has no file: {inside}")
+    files = files_of(stores_of(where), digest)
     if any(file.endswith(".zst") for file in files):
         click.echo("what ends in .zst is compressed: zstd -dc FILE gives its bytes", err=True)
     tell("".join(f"{file}\n" for file in files), files, plain)
-
-
-def _files_of_blob(opened: Store, digest: str) -> list[str]:
-    from invariant_dask.core.digest import BlobId
-    from invariant_dask.store import upkeep
-    from invariant_dask.store.naming import names_digest, parse_digest
-
-    if not names_digest(digest):
-        return []
-    file = upkeep.keeper_of(opened).path_of(BlobId(parse_digest(digest)))
-    return [str(file)] if file is not None and file.exists() else []

@@ -65,13 +65,12 @@ def progress() -> Iterator[Callable[[str, int], None] | None]:
             click.echo("\r\x1b[K", err=True, nl=False)
 
 
-def overview(place: str, told: Overview) -> str:
+def overview(told: Overview) -> str:
     """Return what `stats` prints."""
     records = counted(told.records, "record")
     planned = counted(told.planned, "planned entry", "planned entries")
     counts = f"{records}, {planned}, {counted(told.blobs, 'blob')}"
-    lines = [click.style(place, bold=True), f"  {counts}: {size_text(told.size)}"]
-    lines.append(f"  {told.signed} of {records} signed")
+    lines = [f"  {counts}: {size_text(told.size)}", f"  {told.signed} of {records} signed"]
     if told.unnamed:
         unnamed = size_text(told.size_of_unnamed)
         lines.append(f"  {counted(told.unnamed, 'blob')} that no record names: {unnamed}")

@@ -7,7 +7,8 @@ import os
 import re
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, NewType
 
 from invariant_dask.errors import SpecError
@@ -81,8 +82,12 @@ def each_leaf(length: int, work: Callable[[int], bytes]) -> list[bytes]:
 
     # This thread takes part: it need not be woken up, and one fewer has to start.
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        others = [pool.submit(work_off) for _ in range(min(os.cpu_count() or 1, len(starts)) - 1)]
+        others: list[Future[None]] = []
         try:
+            # The interpreter starts no threads while it ends; what is written then is hashed here.
+            with suppress(RuntimeError):
+                number = min(os.cpu_count() or 1, len(starts)) - 1
+                others.extend(pool.submit(work_off) for _ in range(number))
             work_off()
         except BaseException:
             todo.clear()

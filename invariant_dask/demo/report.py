@@ -130,15 +130,15 @@ class Demo:
         """Return the compiled graph with one strength of the tone curve."""
         return compile_graph(self.build(strength), OUTPUTS, store=self.store)
 
-    def cold(self, client: Client, progress: Progress | None = None) -> Lap:
+    def cold(self, client: Client, progress: Progress | bool | None = None) -> Lap:
         """Run on the store as it is; with an empty one, every op is called."""
         return self._lap("cold", client, STRENGTH, "", progress)
 
-    def warm(self, client: Client, progress: Progress | None = None) -> Lap:
+    def warm(self, client: Client, progress: Progress | bool | None = None) -> Lap:
         """Run the same again, built and compiled anew."""
         return self._lap("warm", client, STRENGTH, "", progress)
 
-    def changed(self, client: Client, progress: Progress | None = None) -> Lap:
+    def changed(self, client: Client, progress: Progress | bool | None = None) -> Lap:
         """Run with another strength of the tone curve, which only the montage depends on."""
         return self._lap("changed", client, self.change(), "-changed", progress)
 
@@ -150,7 +150,12 @@ class Demo:
         return CHANGES[0]
 
     def _lap(
-        self, name: str, client: Client, strength: Decimal, mark: str, progress: Progress | None
+        self,
+        name: str,
+        client: Client,
+        strength: Decimal,
+        mark: str,
+        progress: Progress | bool | None,
     ) -> Lap:
         start = time.perf_counter()
         run = self.compile(strength).run(scheduler=client, progress=progress)

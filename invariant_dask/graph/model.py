@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from invariant_dask.cards import Card, Shown
 from invariant_dask.core.files import File
 from invariant_dask.errors import DuplicateNodeError, GraphError
 from invariant_dask.graph.composite import SubGraphNode, SwitchNode, Vertex, check_id, check_vertex
@@ -31,7 +32,7 @@ class Origin(Protocol):
         ...
 
 
-class Graph(Mapping[str, Vertex]):
+class Graph(Shown, Mapping[str, Vertex]):
     """Nodes by id, with a builder.
 
     Examples
@@ -106,6 +107,22 @@ class Graph(Mapping[str, Vertex]):
     def __len__(self) -> int:
         return len(self._nodes)
 
+    def _card(self) -> Card:
+        # Parameters are left out: they may be large, or nobody's business.
+        rows = [
+            (node_id, _what(vertex), ", ".join(vertex.refs))
+            for node_id, vertex in self._nodes.items()
+        ]
+        count = f"{len(self):,} node{'s' if len(self) != 1 else ''}"
+        title = f"Graph {self.name}: {count}" if self.name else f"Graph: {count}"
+        return Card(title, columns=("node", "op", "takes"), rows=rows)
+
     def __repr__(self) -> str:
         name = f" {self.name!r}" if self.name else ""
         return f"<Graph{name}: {len(self)} nodes>"
+
+
+def _what(vertex: Vertex) -> str:
+    if isinstance(vertex, Node):
+        return vertex.op_name
+    return "(subgraph)" if isinstance(vertex, SubGraphNode) else "(switch)"

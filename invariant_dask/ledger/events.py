@@ -72,6 +72,8 @@ class RunStarted(Event):
     tags: tuple[str, ...] = ()
     rerun: tuple[str, ...] = ()
     """Ids of the nodes that were to run whatever is stored."""
+    environment: tuple[str, ...] = ()
+    """What it was asked for with, such as `python 3.12.1`: names, each with what it is."""
     schema: int = SCHEMA
 
 
@@ -273,6 +275,8 @@ class StoreHit(NodeEvent):
     tier: str = ""
     """The URL of the store, or the tier of it, that had it."""
     size: int = 0
+    nanoseconds: int = 0
+    """How long the look-up took; 0 if that is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,6 +287,8 @@ class StorePut(NodeEvent):
 
     size: int = 0
     tier: str = ""
+    nanoseconds: int = 0
+    """How long it took; 0 if that is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

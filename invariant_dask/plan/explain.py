@@ -147,8 +147,11 @@ class Explainer:
 
     def upstream(self, index: int) -> frozenset[int]:
         """Return the steps that are the reason why inputs of a step run."""
-        inputs = self.steps[index].inputs
-        return frozenset().union(*(self.roots.get(source, frozenset()) for source in inputs))
+        sources = self.steps[index].inputs
+        found = {id(each): each for each in map(self.roots.get, sources) if each}
+        if len(found) == 1:  # a chain shares one set
+            return next(iter(found.values()))
+        return frozenset().union(*found.values())
 
     def causes(self, index: int) -> tuple[str, ...]:
         """Return what a plan says of a step."""
@@ -219,6 +222,8 @@ class Explainer:
             kept = min(same_node, key=partial(_distance, now))
             return self._told(index, now, self._differences(now, kept), kept)
         everybody = [each for records in past.values() for each in records]
+        if len(everybody) >= self.history.window and self.upstream(index):
+            return Cause()  # what it follows from says more than another node's record
         kept = min(everybody, key=partial(_distance, now))
         everything_known = None not in now.descriptors.values()
         if everything_known and not distance(now, kept.manifest):

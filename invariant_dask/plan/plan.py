@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from invariant_dask.cards import MOST_ROWS, Card, Shown
 from invariant_dask.core.digest import PlannedDigest
 from invariant_dask.plan import words
 from invariant_dask.plan.cost import Cost
@@ -43,7 +43,7 @@ class PlannedNode:
 
 
 @dataclass(slots=True)
-class Plan:
+class Plan(Shown):
     """A decision for each node of a compiled graph; nothing has run yet.
 
     A plan is a mapping of node ids to `PlannedNode`; printed, it is a table, and in a notebook an
@@ -178,20 +178,12 @@ class Plan:
     def __repr__(self) -> str:
         return f"<Plan: {self.summary()}>"
 
-    def _repr_html_(self) -> str:
-        rows, left_out = self._rows(500)
-        cells = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-            for row in rows
-        )
-        below = [f"... and {left_out} more"] if left_out else []
-        below += [*self.open_ends(), *self.costs()]
-        more = "".join(f"<p>{html.escape(line)}</p>" for line in below)
-        return (
-            f"<p><b>{html.escape(self.summary())}</b></p><table><thead><tr><th>decision</th>"
-            "<th>node</th><th>op</th><th>digest</th><th>reason</th></tr></thead>"
-            f"<tbody>{cells}</tbody></table>{more}"
-        )
+    def _card(self) -> Card:
+        rows, left_out = self._rows(MOST_ROWS)
+        columns = ("decision", "node", "op", "digest", "reason")
+        notes = [f"... and {left_out:,} more"] if left_out else []
+        notes += [*self.open_ends(), *self.costs()]
+        return Card(f"Plan: {self.summary()}", columns=columns, rows=rows, notes=notes)
 
 
 def _inlined(node: str) -> PlannedNode:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,10 +12,12 @@ from typing import Any
 from invariant_dask.ledger.events import Event
 from invariant_dask.ledger.places import VARIABLE, Ledger, find_ledger
 from invariant_dask.ledger.recorder import Calls, Recorder, Sink
+from invariant_dask.ledger.runs import History
 from invariant_dask.ledger.writing import open_sinks
 from invariant_dask.runtime.run import Run
 from invariant_dask.runtime.telling import Progress, Teller
 from invariant_dask.store.base import Store
+from invariant_dask.view.pace import Expected
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,8 @@ class Recording:
     """Whether it is told of at all; one on a cluster always is."""
     ledger: str | os.PathLike[str] | bool | None = None
     """A folder, or whether there is to be one: see `ledger.places.find_ledger`."""
-    progress: Progress | None = None
+    progress: Progress | bool | None = None
+    """True draws a bar, if there is a terminal to draw it on."""
     observe: Callable[[Event], object] | None = None
     strict: bool = False
     """Whether an observer that fails is an error of the run."""
@@ -41,6 +45,19 @@ def ledger_of(store: Store, where: str | os.PathLike[str] | bool | None) -> Ledg
     if where is None and store.is_process_local and not os.environ.get(VARIABLE):
         return None
     return find_ledger(None if where is True else where, store.local_folder)
+
+
+def _expected_by(ledger: Ledger | None) -> Expected | None:
+    """Return how long ops take by what is recorded of earlier runs."""
+    if ledger is None:
+        return None
+    history = History(ledger)
+
+    def expected(op: str) -> int | None:
+        found = history.durations([op]).get(op)
+        return None if found is None else found.median
+
+    return expected
 
 
 @contextmanager
@@ -77,10 +94,15 @@ def recorded(
             run.journal = ledger.journal(run.id)
         if recording.observe is not None:
             found["the observer"] = Calls(recording.observe)
+        if recording.progress is True and sys.stderr is not None and sys.stderr.isatty():
+            from invariant_dask.view.console import Bar
+
+            found["the progress bar"] = Bar(_expected_by(ledger))
         return found
 
     recorder = Recorder(run.id, strict=recording.strict)
-    teller = Teller(run, store, recorder, asked, recording.progress, sinks)
+    progress = recording.progress if callable(recording.progress) else None
+    teller = Teller(run, store, recorder, asked, progress, sinks)
     if recording.wanted:
         teller.wake()
     try:

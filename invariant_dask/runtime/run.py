@@ -7,19 +7,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from invariant_dask.cards import Card, Shown
 from invariant_dask.ledger.folding import RunState
 from invariant_dask.plan.plan import Decision, Plan, PlannedNode
 from invariant_dask.plan.program import Program
 from invariant_dask.runtime.handle import Outcome
 from invariant_dask.store.backend import Missed
+from invariant_dask.store.sizes import size_text
 
 if TYPE_CHECKING:
     from invariant_dask.view.drawing import Drawing
     from invariant_dask.view.grouping import Detail
+    from invariant_dask.view.report import Report
 
 
 @dataclass
-class Run:
+class Run(Shown):
     """One execution: the plan that was followed, what happened to each node, the values."""
 
     id: str
@@ -124,5 +127,45 @@ class Run:
         course = Course(self.outcomes, is_over=True)
         return draw(picture_of(self.plan, course, summary=summary), filename, format, detail)
 
+    def _card(self) -> Card:
+        state = self.state
+        facts = [("run", self.id), ("took", f"{self.seconds:.2f} s")]
+        facts += [(what, f"{count:,}") for what, count in self.counts().items() if count]
+        if state.saved:
+            facts.append(("op time saved", f"{state.saved:.2f} s"))
+        rows = []
+        for name in self.program.outputs:
+            node = state.nodes.get(name)
+            kind = type(self.values[name]).__name__ if name in self.values else ""
+            size = size_text(node.size) if node is not None and node.artifact else ""
+            digest = node.artifact[:16] if node is not None else ""
+            rows.append((name, kind, size, digest))
+        title = f"Run of {self.program.name}" if self.program.name else "Run"
+        notes = [".report() tells all that happened"] if state.run else []
+        return Card(title, facts, ("output", "type", "size", "artifact"), rows, notes)
+
+    def report(self) -> Report:
+        """Return a page that tells all that happened; `.save(file)` writes it.
+
+        A notebook shows it. Of a run that failed, `invariant-dask run --report` writes it, and
+        `invariant-dask runs replay --html` does from the journal.
+
+        Raises
+        ------
+        LedgerUnavailableError
+            If there is a journal that cannot be read.
+        """
+        from invariant_dask.ledger.journal import read_journal
+        from invariant_dask.view.report import report_of
+
+        events = None
+        if self.journal is not None and self.journal.is_file():  # nobody removed the run
+            events = list(read_journal(self.journal, _pass_over))
+        return report_of(self.state, events)
+
     def __repr__(self) -> str:
         return f"<Run {self.id[:8]}: {self.summary()} in {self.seconds:.2f} s>"
+
+
+def _pass_over(line: str) -> None:
+    """Leave out what is damaged in a journal: the state has all that the report must tell."""

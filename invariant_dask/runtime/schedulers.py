@@ -175,7 +175,11 @@ class ClusterScheduler:
         return {key: state for key, state in states.items() if state is not None}
 
     def page(self) -> Page:
-        """Return where the scheduler's dashboard is told of runs."""
+        """Return where the scheduler's dashboard is told of runs; see to it that it has a page."""
+        # Imported here: it brings distributed along.
+        from invariant_dask.runtime.plugins import install
+
+        install(self.client)
         return Page(self.client)
 
     def execute(self, work: Work, emit: Emit | None) -> list[Handle]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from datetime import UTC, datetime
 from functools import lru_cache
 from struct import Struct
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from invariant_dask.errors import IntegrityError
 # lengths of op, run, writer, code, and the four. How parameters were written may
 # follow, after its length.
 _ABOUT_HEAD = Struct(">QQI")
+_YEAR_9999 = 253_370_764_800 * 10**9
 _COMMON_HEAD = Struct(">IIII")
 _TAIL_HEAD = Struct(">I")
 
@@ -43,6 +45,15 @@ class About(NamedTuple):
             return known
         tail = written.encode(errors="backslashreplace")
         return known + _TAIL_HEAD.pack(len(tail)) + tail
+
+    def facts(self) -> list[tuple[str, str]]:
+        """Return what there is to read for people."""
+        made = ""
+        if 0 < self.created < _YEAR_9999:
+            made = f"{datetime.fromtimestamp(self.created // 10**9, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        took = f"{self.nanoseconds / 1e9:.3g} s" if self.nanoseconds else ""
+        named = (("node", self.node), ("took", took), ("made", made), ("by", self.writer))
+        return [*named, ("run", self.run)]
 
     @classmethod
     def from_bytes(cls, data: bytes) -> About:

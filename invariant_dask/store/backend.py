@@ -19,6 +19,7 @@ from weakref import WeakSet
 from invariant_dask.core.digest import BlobId
 from invariant_dask.store.keeper import Keeper
 from invariant_dask.store.record import EntryRow
+from invariant_dask.store.sizes import size_text
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -117,6 +118,11 @@ class Backend(ABC):
         return False
 
     @property
+    def is_left_out(self) -> bool:
+        """Whether the place that is looked after fails just now, which was said."""
+        return False
+
+    @property
     def may_damage_on_the_way(self) -> bool:
         """Whether bytes that are not what they should be may be so only here: they are read again
         before they count as damaged.
@@ -127,6 +133,15 @@ class Backend(ABC):
     def local_folder(self) -> Path | None:
         """A folder of this host that belongs to the store and can be written, if it has one."""
         return None
+
+    def make_sure(self) -> None:  # noqa: B027
+        """Make sure that the place can be used, where that was put off until it is.
+
+        Raises
+        ------
+        StoreLayoutError
+            If it is something else than a store.
+        """
 
     @abstractmethod
     def _token(self) -> str:
@@ -298,3 +313,15 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+
+
+def told_stats(stats: StoreStats) -> list[tuple[str, str]]:
+    """Return what a store did in words, what it did not do left out."""
+    sizes = {"bytes_read": stats.bytes_read, "bytes_written": stats.bytes_written}
+    told = {name: size_text(size) for name, size in sizes.items() if size}
+    told |= {
+        name: f"{count:,}"
+        for name in StoreStats.__slots__
+        if name not in sizes and (count := getattr(stats, name))
+    }
+    return [(name.replace("_", " "), told[name]) for name in StoreStats.__slots__ if name in told]

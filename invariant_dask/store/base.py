@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakValueDictionary
 
+from invariant_dask.cards import Card, Shown
 from invariant_dask.core import manifest as manifests
 from invariant_dask.core.digest import (
     ArtifactHash,
@@ -27,6 +28,7 @@ from invariant_dask.core.encode import INLINE_LIMIT, Encoded, encode
 from invariant_dask.errors import StoreNotSharedError, StoreUnavailableError
 from invariant_dask.store import keys
 from invariant_dask.store.about import About
+from invariant_dask.store.backend import told_stats
 from invariant_dask.store.naming import names_digest, parse_digest
 from invariant_dask.store.reading import Reader
 from invariant_dask.store.record import (
@@ -49,7 +51,7 @@ logger = logging.getLogger("invariant_dask.store")
 _PUBLISH_ATTEMPTS = 5
 
 
-class Store(Reader):
+class Store(Shown, Reader):
     """A place for records and blobs.
 
     Notes
@@ -64,6 +66,13 @@ class Store(Reader):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
+
+    def _card(self) -> Card:
+        # What this process did: to count what is stored would be a walk through a bucket.
+        return Card(
+            f"{type(self).__name__} {self.url}",
+            [("trusted entries", self.terms.trust.short), *told_stats(self.stats)],
+        )
 
     # --- publishing ---
 

@@ -124,6 +124,9 @@ class Behind:
         self._missed: dict[bytes, tuple[str, Piece]] = {}
         self._uncounted = 0
         self._reason = ""
+        self._told: tuple[int, tuple[str, ...]] = 0, ()
+        self.is_told = False
+        """Whether the last barrier returned nothing but what the one before did."""
 
     @property
     def waiting(self) -> int:
@@ -205,6 +208,8 @@ class Behind:
         if not done:
             reason = "it was still being written when the time was over"
         names = tuple(dict.fromkeys(left))[:_NAMES]
+        told, self._told = self._told, (count, names)
+        self.is_told = told == self._told
         return Missed(self._target.name, count, names, reason)
 
     # --- the thread ---
@@ -337,4 +342,4 @@ def _flush_all(process: int) -> None:
     for behind in list(_living):
         missed = behind.barrier(until)
         if missed is not None:
-            logger.warning("%s", missed)
+            logger.log(logging.INFO if behind.is_told else logging.WARNING, "%s", missed)

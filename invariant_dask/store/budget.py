@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 
 from invariant_dask.errors import SpecError, StoreLayoutError
 from invariant_dask.store.keeper import Keeper, SeenEntry
-from invariant_dask.store.sizes import HOUR, parse_age, parse_size
+from invariant_dask.store.sizes import HOUR, age_text, parse_age, parse_size
 
 logger = logging.getLogger("invariant_dask.store")
 
@@ -56,6 +56,24 @@ class Budget:
     def is_empty(self) -> bool:
         """Whether nothing has to go but what nobody needs."""
         return self == Budget()
+
+    def excludes(self, unused: int, size: int) -> str:
+        """Return why an artifact has to go that is not spared; an empty text if it may stay.
+
+        Parameters
+        ----------
+        unused
+            Nanoseconds since it was last used.
+        size
+            Bytes of all that is still to stay, with it.
+        """
+        if self.max_age is not None and unused >= self.max_age:
+            return f"last used {age_text(unused)} ago"
+        if self.max_size is not None and size > self.max_size:
+            return "used least recently, and there is too much"
+        if self.keep_last is not None and self == Budget(keep_last=self.keep_last):
+            return f"not among the latest {self.keep_last} of its op"
+        return ""
 
 
 def read_budget(keeper: Keeper) -> Budget:

@@ -260,6 +260,12 @@ class ChainStore(Tiers):
         last = self._last_shared()
         return None if last is None else last.tier.store.keeper()
 
+    @property
+    def is_left_out(self) -> bool:
+        """Whether that holds of the last shared tier."""
+        last = self._last_shared()
+        return last is not None and (last.reading.is_open or last.writing.is_open)
+
     def _last_shared(self) -> LiveTier | None:
         for tier in reversed(self._tiers):
             if tier.lasts and tier.takes_writes and not tier.tier.private and tier.is_named:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from invariant_dask.cards import Card
 from invariant_dask.core.digest import BlobId
 from invariant_dask.core.encode import Encoded
 from invariant_dask.errors import StoreUnavailableError
@@ -47,6 +48,21 @@ class Tiers(Store):
         self._renew_lock()
         for tier in self._tiers:
             tier.after_fork()
+
+    def _card(self) -> Card:
+        tiers = self.tiers
+        rows = [
+            (
+                each.name, each.write, each.state, f"{each.hits:,}", f"{each.misses:,}",
+                f"{each.failures:,}", f"{each.promoted:,}", f"{each.waiting:,}",
+            )
+            for each in tiers
+        ]  # fmt: skip
+        columns = (
+            "tier", "written", "state", "hits", "misses", "failures", "promoted", "waiting"
+        )  # fmt: skip
+        title = f"{type(self).__name__} of {len(tiers)} tiers"
+        return replace(super()._card(), title=title, columns=columns, rows=rows)
 
     @property
     def tiers(self) -> tuple[TierStats, ...]:

@@ -20,7 +20,6 @@ from invariant_dask.core.digest import BlobId
 from invariant_dask.errors import StoreError, StoreUnavailableError
 from invariant_dask.store.base import Store
 from invariant_dask.store.budget import Budget, is_due, latest_of_each, read_budget
-from invariant_dask.store.collected import Removal, Report
 from invariant_dask.store.evictions import note_evictions
 from invariant_dask.store.keeper import Keeper, SeenAside, SeenBlob, SeenEntry
 from invariant_dask.store.notes import (
@@ -31,6 +30,7 @@ from invariant_dask.store.notes import (
     read_roots,
     remove_old_roots,
 )
+from invariant_dask.store.removals import GONE, NOT_NAMED, Removal, Report
 from invariant_dask.store.sizes import DAY, MINUTE, age_text, parse_age, size_text
 
 logger = logging.getLogger("invariant_dask.store")
@@ -41,7 +41,6 @@ GRACE = MINUTE
 ASIDE = 7 * DAY
 """How long what was damaged is kept for a look, if nobody says otherwise."""
 
-_GONE, _ENTRIES = "its blob is gone", {"record", "planned entry"}
 _BATCH = 256
 
 Progress = Callable[[str, int], None]
@@ -75,7 +74,7 @@ def collect(
     grace
         What is younger stays: seconds or text. By default an hour, or 12 in an object store; blobs
         of an object store stay for 8 hours at least. What was damaged is kept for a look: so long,
-        or for a week by default.
+        or for a week by default, and not at all on a disk without any room.
     dry_run
         Whether nothing is removed, and only said what would be.
     progress
@@ -93,20 +92,36 @@ def collect(
     A record whose blob is gone can never be used and goes too, pinned or not.
     """
     keeper = keeper_of(store)
-    if keeper.is_read_only and not dry_run:
+    if keeper.is_read_only and not keeper.is_full and not dry_run:
         msg = f"{store.url} cannot be written: nothing goes; a dry run says what would"
         raise StoreUnavailableError(msg)
     budget = Budget.of(max_size, max_age, keep_last)
     if budget.is_empty:
         budget = read_budget(keeper)
-    spared = parse_age(grace, "grace")
-    collector = _Collector(
-        keeper, keeper.grace if spared is None else spared, progress,
-        aside=ASIDE if spared is None else spared,
-    )  # fmt: skip
+    given = parse_age(grace, "grace")
+    spared = keeper.grace if given is None else given
+    aside = 0 if keeper.is_full else ASIDE if given is None else given
+    collector = _Collector(keeper, spared, progress, aside=aside)
+    if keeper.is_full and not dry_run:
+        collector.count_in(*_make_way(keeper, budget, spared))
     report = collector.collect(budget, dry_run=dry_run)
     _count(store, keeper, report)
     return report
+
+
+def _make_way(
+    keeper: Keeper, budget: Budget, spared: int
+) -> tuple[list[SeenBlob], list[SeenAside]]:
+    """Have files of blobs that are to go removed first, as noting what goes takes room.
+
+    A record that is left without them for a moment is one whose blobs are gone: a miss.
+    """
+    looked = _Collector(keeper, spared, None)
+    chosen = looked.collect(budget, dry_run=True).removals
+    blobs = [removal for removal in chosen if removal.what == "blob"]
+    blobs.sort(key=lambda removal: removal.why != NOT_NAMED)
+    gone = keeper.make_way([BlobId(removal.digest) for removal in blobs])
+    return [looked.blobs[blob] for blob in gone], looked.aside
 
 
 def make_room(store: Store, keeper: Keeper, limit: int) -> int:
@@ -135,6 +150,8 @@ def make_room(store: Store, keeper: Keeper, limit: int) -> int:
 
 def try_to_keep_budget(store: Store) -> None:
     """Keep the budget at the end of a run, or say why not: the results are there all the same."""
+    if store.is_left_out:
+        return  # whoever finds it again does
     try:
         keep_budget(store)
     except StoreError as error:
@@ -163,9 +180,7 @@ def _count(store: Store, keeper: Keeper, report: Report) -> int:
     entries = report.count("record") + report.count("planned entry")
     if entries and not report.dry_run:
         store._count(evicted=entries)  # noqa: SLF001  the counters of all stores
-        # What nobody could use was lost, not removed to make room.
-        made_room = (r for r in report.removals if r.what in _ENTRIES and r.why != _GONE)
-        note_evictions(store, keeper, [removal.digest for removal in made_room])
+        note_evictions(store, keeper, report.evicted)
     return 0 if report.dry_run else entries
 
 
@@ -189,7 +204,13 @@ class _Collector:
         self.claims: defaultdict[bytes, list[SeenEntry]] = defaultdict(list)
         self.users: Counter[BlobId] = Counter()
         self.aside: list[SeenAside] = []
+        self.cleared: dict[BlobId, SeenBlob] = {}
         self.report = Report()
+
+    def count_in(self, blobs: Iterable[SeenBlob], aside: Iterable[SeenAside]) -> None:
+        """Count what had to go before anything could be noted as if it were there still."""
+        self.cleared = {blob.blob: blob for blob in blobs}
+        self.aside += aside
 
     def collect(self, budget: Budget, *, dry_run: bool = False, pressing: bool = False) -> Report:
         self.report.dry_run = dry_run
@@ -197,7 +218,7 @@ class _Collector:
         roots = read_roots(self.keeper, self.now)
         self.scan()
         lost = self.lost(roots)
-        chosen = [*((record, _GONE) for record in lost), *self.choose(budget, pinned, roots, lost)]
+        chosen = [*((record, GONE) for record in lost), *self.choose(budget, pinned, roots, lost)]
         if not dry_run:
             chosen = self.remove_records(chosen)
         else:
@@ -206,7 +227,7 @@ class _Collector:
             self.users.subtract(entry.blobs)
             del self.entries[entry.digest]
         self.remove_orphans({blob for entry, _ in chosen for blob in entry.blobs}, dry_run)
-        reasons = {e.digest: why if why == _GONE else "its record went" for e, why in chosen}
+        reasons = {e.digest: why if why == GONE else "its record went" for e, why in chosen}
         self.remove_claims(reasons, dry_run)
         if not dry_run and not pressing:
             self.keeper.tidy(self.entries.keys(), self.now - self.grace)
@@ -218,6 +239,7 @@ class _Collector:
     def scan(self) -> None:
         for blob in self.keeper.blobs():
             self.blobs[blob.blob] = blob
+        self.blobs |= self.cleared
         self.tell("blobs listed", len(self.blobs))
         for entry in self.keeper.entries():
             self.entries[entry.digest] = entry
@@ -231,7 +253,7 @@ class _Collector:
         self.report.damaged = sum(entry.damaged for entry in self.entries.values())
         self.report.size_before = sum(entry.size for entry in self.entries.values())
         self.report.size_before += sum(blob.size for blob in self.blobs.values())
-        self.aside = self.keeper.aside()
+        self.aside += self.keeper.aside()
 
     # --- what goes ---
 
@@ -289,14 +311,7 @@ class _Collector:
         left = self.size_without_orphans() - sum(record.size for record in lost)
         counts = Counter(self.users)
         for used, record in free:
-            why = ""
-            if budget.max_age is not None and used <= self.now - budget.max_age:
-                why = f"last used {age_text(self.now - used)} ago"
-            elif budget.max_size is not None and left > budget.max_size:
-                why = "used least recently, and there is too much"
-            elif budget.keep_last is not None and budget == Budget(keep_last=budget.keep_last):
-                why = f"not among the latest {budget.keep_last} of its op"
-            if why:
+            if why := budget.excludes(self.now - used, left):
                 chosen.append((record, why))
                 left -= self.freed_by(record, counts)
             else:
@@ -331,7 +346,7 @@ class _Collector:
                 entry: why
                 for entry, why in chosen[at : at + _BATCH]
                 if not is_held(names := self.names(entry), roots)
-                and (why == _GONE or pinned.isdisjoint(names))
+                and (why == GONE or pinned.isdisjoint(names))
             }
             gone = self.keeper.remove_entries(list(batch))
             removed += [(entry, batch[entry]) for entry in gone]
@@ -350,7 +365,7 @@ class _Collector:
             if blob.blob in freed and blob.written <= limit:
                 why[blob] = "its records went"
             elif self.is_orphan(blob):
-                why[blob] = "no record names it"
+                why[blob] = NOT_NAMED
         todo = list(why)
         gone = todo if dry_run else list(self.in_batches(todo))
         self.report.removals += [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -115,9 +116,10 @@ def _connect_to_read(path: Path) -> sqlite3.Connection:
         return _connect(where)
     except sqlite3.OperationalError:
         # SQLite would make files beside it, to agree with writers; where it cannot, nobody must
-        # write while we read. Those who do leave a log.
-        if Path(f"{path}-wal").exists():
-            raise
+        # write while we read. Those who do leave a log with something in it.
+        with contextlib.suppress(FileNotFoundError):
+            if Path(f"{path}-wal").stat().st_size:
+                raise
         return _connect(where + "&immutable=1")
 
 
@@ -171,12 +173,21 @@ def _is_busy(error: sqlite3.Error) -> bool:
 
 
 class Errors:
-    """Turns SQLite's errors into ours."""
+    """Turns SQLite's errors into ours.
 
-    __slots__ = ("path",)
+    Parameters
+    ----------
+    path
+        The database.
+    why
+        Why it cannot be written, if it cannot.
+    """
 
-    def __init__(self, path: Path) -> None:
+    __slots__ = ("path", "why")
+
+    def __init__(self, path: Path, why: str = "") -> None:
         self.path = path
+        self.why = why
 
     def __enter__(self) -> None:
         pass
@@ -198,5 +209,6 @@ class Errors:
                 "files and what it listed is computed again"
             )
             raise StoreLayoutError(msg) from error
-        msg = f"{self.path} cannot be used: {error}"
+        reason = self.why if self.why and code == sqlite3.SQLITE_READONLY else error
+        msg = f"{self.path} cannot be used: {reason}"
         raise StoreUnavailableError(msg) from error

@@ -37,6 +37,7 @@ from invariant_dask.store.folder import (
     DAY,
     check_layout,
     replace_text,
+    want_of_room,
     writing,
 )
 from invariant_dask.store.grouping import GroupCommit
@@ -137,13 +138,27 @@ class DiskStore(Store):
         writable = check_layout(self._root)
         self._spool = Spool(self._tmp)
         self._blobs = BlobFiles(self._root, self._spool, self.compression)
-        self._index = Index(self._root / "index.sqlite", read_only=not writable)
+        self._index, full = self._open_index(writable)
+        writable = writable and not full
         self._file = self._file_now() if writable else None
         self._keeper = DiskKeeper(
-            self._root, self._index, self._blobs, self._group.flush, is_read_only=not writable
-        )
+            self._root, self._index, self._blobs, self._group.flush,
+            is_read_only=not writable, is_full=full,
+        )  # fmt: skip
         self._own_token = secrets.token_hex(16)
         self._token_shown = 0.0
+
+    def _open_index(self, writable: bool) -> tuple[Index, bool]:
+        """Return the index, and whether it can only be read for want of room."""
+        path = self._root / "index.sqlite"
+        try:
+            return Index(path, read_only=not writable), False
+        except StoreUnavailableError:
+            full = want_of_room(self._root) if writable and path.exists() else ""
+            if not full:
+                raise
+            logger.warning("store %s cannot be written: %s; what it holds is used", path, full)
+            return Index(path, read_only=True, why=full), True
 
     def settle_in(self) -> None:
         """Make the folder anew if it was removed, or replaced by another, since it was opened."""

@@ -27,6 +27,7 @@ from invariant_dask.store.record import has_signature
 from invariant_dask.store.sizes import DAY, HOUR
 
 _CHUNK = 2000
+_AT_A_TIME = 16
 _ENTRIES = """
 SELECT rowid, digest, size, op, target, created, used, substr(data, 33, 40) FROM entries
 WHERE rowid > ? ORDER BY rowid LIMIT ?"""
@@ -51,6 +52,8 @@ class DiskKeeper(Keeper):
         Commits what this process has not committed yet.
     is_read_only
         Whether the folder cannot be written.
+    is_full
+        Whether that is because there is no room.
     clock
         Nanoseconds since 1970; everything in the folder was written by this machine's clock.
     """
@@ -67,6 +70,7 @@ class DiskKeeper(Keeper):
         flush: Callable[[], None],
         *,
         is_read_only: bool = False,
+        is_full: bool = False,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._root = root
@@ -75,6 +79,7 @@ class DiskKeeper(Keeper):
         self._index = index
         self._flush = flush
         self.is_read_only = is_read_only
+        self.is_full = is_full
         self.clock = clock
 
     def now(self) -> int:
@@ -146,6 +151,21 @@ class DiskKeeper(Keeper):
             return [blob for blob in seen if self._take_off(sql, blob) and self._unlink(blob)]
 
         return self._index.transact(remove)
+
+    def make_way(self, blobs: Sequence[BlobId]) -> list[BlobId]:
+        gone: list[BlobId] = []
+        with _reading(self._root):
+            for path in _inside(self._root / "quarantine"):
+                path.unlink(missing_ok=True)
+            for at in range(0, len(blobs), _AT_A_TIME):
+                if self._index.try_to_write():
+                    break
+                for blob in blobs[at : at + _AT_A_TIME]:
+                    self._blobs.remove(blob)
+                    gone.append(blob)
+        if self._index.try_to_write():
+            self.is_read_only = self.is_full = False
+        return gone
 
     def _take_off(self, sql: sqlite3.Connection, seen: SeenBlob) -> bool:
         if seen.mark == "unlisted":

@@ -22,6 +22,7 @@ Layout, version 3:
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import secrets
@@ -35,6 +36,7 @@ from invariant_dask.store.layout import check_layout_version, describe_layout
 LAYOUT = 3
 
 DAY = 86_400
+_LITTLE = 1 << 17  # what an index needs to be opened, and to note something
 
 logger = logging.getLogger("invariant_dask.store")
 
@@ -133,6 +135,18 @@ def _claim_folder(root: Path) -> None:
         raise StoreLayoutError(msg)
     replace_text(root / "LAYOUT", describe_layout(LAYOUT), root)
     (root / ".gitignore").write_text("*\n")
+
+
+def want_of_room(root: Path) -> str:
+    """Return what the system says when there is no room for a little more; nothing if there is."""
+    partial = root / "tmp" / f"room.{secrets.token_hex(8)}"
+    try:
+        write_file(partial, memoryview(bytes(_LITTLE)))
+    except OSError as error:
+        return str(error) if error.errno in {errno.ENOSPC, errno.EDQUOT} else ""
+    finally:
+        partial.unlink(missing_ok=True)
+    return ""
 
 
 def remove_old(folder: Path, seconds: float) -> None:

@@ -40,10 +40,10 @@ FROM entries e LEFT JOIN entries t ON t.digest = e.target WHERE e.digest IN""".r
 class Index:
     """Entries, blobs and who refers to whom, for several threads and processes at once."""
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False, why: str = "") -> None:
         self._path = path
         self._read_only = read_only
-        self._errors = Errors(path)
+        self._errors = Errors(path, why)
         self._opening = threading.Lock()
         self._connections: Connections | None = None
         self._open()
@@ -62,6 +62,18 @@ class Index:
                 weakref.finalize(self, fresh.close)
                 self._connections = fresh
             return self._connections
+
+    def try_to_write(self) -> bool:
+        """Write from now on, if that has become possible; return whether it is."""
+        if self._read_only:
+            try:
+                fresh = Connections(self._path, read_only=False)
+            except sqlite3.Error:
+                return False
+            self.close()
+            weakref.finalize(self, fresh.close)
+            self._connections, self._read_only = fresh, False
+        return True
 
     def after_fork(self) -> None:
         """Forget what threads of the parent process may have held."""

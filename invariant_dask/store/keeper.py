@@ -95,6 +95,9 @@ class Keeper(ABC):
     is_read_only = False
     """Whether nothing can be written here: then nobody says what he relies on, or collects."""
 
+    is_full = False
+    """Whether that is because there is no room: then removing something helps."""
+
     @abstractmethod
     def now(self) -> int:
         """Return the time by the clock of the place."""
@@ -134,6 +137,20 @@ class Keeper(ABC):
     @abstractmethod
     def remove_blobs(self, seen: Sequence[SeenBlob]) -> list[SeenBlob]:
         """Remove blobs and return those that were removed."""
+
+    def make_way(self, blobs: Sequence[BlobId]) -> list[BlobId]:  # noqa: ARG002
+        """Remove what was set aside, then files of blobs until what else goes can be noted.
+
+        Parameters
+        ----------
+        blobs
+            What is to go anyway; the first ones go first.
+
+        Returns
+        -------
+        The blobs whose files were removed.
+        """
+        return []
 
     @abstractmethod
     def tidy(self, alive: Collection[bytes], before: int) -> None:

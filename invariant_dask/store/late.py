@@ -58,6 +58,9 @@ class LateStore(Wrapper):
         opened: Callable[P, T] = getattr(self._open(), method.__name__)
         return opened(*args, **kwargs)
 
+    def make_sure(self) -> None:
+        self._open()
+
     @property
     def is_named(self) -> bool:
         """Whether other processes can be told of it by now."""

@@ -195,8 +195,16 @@ class ObjectStore(Store):
             raise StoreLayoutError(msg)
         self._claimed = False
 
+    def check_later(self) -> None:
+        """Make sure of it before the first request, instead of now."""
+        self._client.first.put_off(self.check_layout)
+
+    def make_sure(self) -> None:
+        self._client.first.make()
+
     def _claim_place(self) -> None:
         """Say what this is, before anything else is written."""
+        self.make_sure()
         if self._claimed:
             return
         data = describe_layout(names.LAYOUT, by=secrets.token_hex(8)).encode()

@@ -2,7 +2,8 @@
 
 A request that fails is tried again after a pause that grows and is drawn at random; what a server
 refuses is not. Once a request has used up its time, the server counts as down: for a while all
-others fail at once, so that who depends on it loses one time-out, not one for each request.
+others fail at once, so that who depends on it loses one time-out, not one for each request. After
+that a single short attempt finds out whether it is back.
 """
 
 from __future__ import annotations
@@ -23,6 +24,13 @@ from weakref import WeakSet
 
 from invariant_dask.errors import StoreUnavailableError
 from invariant_dask.store import objects_loop
+from invariant_dask.store.objects_outage import (
+    PATIENCE,
+    PROBE,
+    FirstCheck,
+    Outage,
+    deafness,
+)
 from invariant_dask.store.objects_wire import (
     PART,
     PARTS_AT_ONCE,
@@ -78,6 +86,7 @@ class ObjectClient:
         self._name = name
         self._budget = budget
         self._at_once = at_once
+        self.first = FirstCheck()
         self.after_fork()
         _living.add(self)
 
@@ -86,10 +95,9 @@ class ObjectClient:
         self._lock = threading.Lock()
         self._wire: Wire | None = None
         self._slots: asyncio.Semaphore | None = None
-        self._down_until = 0.0
-        self._down_for = 0.0
-        self._trouble = ""
+        self._outage = Outage(self._name, self._budget)
         self._clock: tuple[float, float, float] | None = None
+        self.first.after_fork()
 
     def close(self) -> None:
         """Let go of connections; the next request makes new ones."""
@@ -232,6 +240,11 @@ class ObjectClient:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for a coroutine that runs in the loop."""
+        try:
+            self.first.make()
+        except BaseException:
+            work.close()
+            raise
         return objects_loop.wait(work)
 
     def start(self, work: Coroutine[Any, Any, T]) -> Any:
@@ -260,7 +273,7 @@ class ObjectClient:
         if known is None or slipped or passed > _CLOCK_FOR:
             name = f"tokens/clock-{secrets.token_hex(8)}"
             asked, here = time.monotonic(), time.time()
-            await self.put_one(name, b"clock")
+            await self.put_one(name, b"")  # for which a full disk has room
             found = await self.attempt(name, lambda wire: wire.head(name))
             await self.delete_one(name)
             if found is None:
@@ -308,31 +321,36 @@ class ObjectClient:
         if self._slots is None:
             self._slots = asyncio.Semaphore(self._at_once)
         async with self._slots:
-            self._fail_if_down()
+            probes = self._outage.admit()
             transfer = size / _SLOWEST
             start = time.monotonic()
-            until = start + self._budget + transfer
+            until = start + (0.0 if probes else self._budget + transfer)
+            longest = limit if limit is not None else self._budget / 3 + transfer
+            if probes:
+                longest = min(longest, PROBE + transfer)
             attempts, pause = 0, _FIRST_PAUSE
             while True:
                 attempts += 1
-                longest = limit if limit is not None else self._budget / 3 + transfer
                 try:
                     async with asyncio.timeout(longest):
                         answer = await once(self._connected())
                 except RefusedError as error:
+                    self._outage.end()
                     raise StoreUnavailableError(f"store {self._name}: {error}") from error
                 except StoreUnavailableError:
                     raise
                 except Exception as error:  # noqa: BLE001  each library fails in ways of its own
                     cause = error
+                    if deafness(error):
+                        until = min(until, start + PATIENCE)
                 else:
-                    self._down_for = 0.0
-                    self._down_until = 0.0
+                    self._outage.end()
                     return answer
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 rest = pause * random.uniform(0.5, 1.0)  # noqa: S311  no secret
-                if time.monotonic() + rest >= until or self._is_down():
-                    self._give_up(what, attempts, time.monotonic() - start, cause)
+                if time.monotonic() + rest >= until or self._outage.is_on:
+                    seconds, told = time.monotonic() - start, self._tell(cause)
+                    raise self._outage.begin(what, attempts, seconds, told) from cause
                 await asyncio.sleep(rest)
 
     def _connected(self) -> Wire:
@@ -341,31 +359,11 @@ class ObjectClient:
                 self._wire = self._connect(asyncio.get_running_loop())
             return self._wire
 
-    # --- a server that is down ---
-
-    def _is_down(self) -> bool:
-        return time.monotonic() < self._down_until
-
-    def _fail_if_down(self) -> None:
-        if self._is_down():
-            left = self._down_until - time.monotonic()
-            msg = f"store {self._name} is left alone for {left:.0f} s more: {self._trouble}"
-            raise StoreUnavailableError(msg)
-        if self._down_for:
-            # One request finds out whether it is back; meanwhile the others need not wait.
-            self._down_until = time.monotonic() + self._budget
-
-    def _give_up(self, what: str, attempts: int, seconds: float, cause: Exception) -> None:
+    def _tell(self, cause: Exception) -> str:
         text = str(cause).strip().partition("\n")[0] or type(cause).__name__
-        self._trouble = (
-            f"{what}: no success in {attempts} attempts and {seconds:.1f} s, the last: {text}"
-        )
-        if not self._is_down() or not self._down_for:
-            self._down_for = min(max(2 * self._down_for, self._budget), 8 * self._budget)
-        self._down_until = time.monotonic() + self._down_for
-        raise StoreUnavailableError(
-            f"store {self._name} cannot be used: {self._trouble}"
-        ) from cause
+        deaf = deafness(cause)
+        parts = [text, "" if deaf in text.lower() else deaf, self._wire.hint if self._wire else ""]
+        return "; ".join(filter(None, parts))
 
     def _each(
         self, work: Callable[[str], Coroutine[Any, Any, None]], names: Collection[str]

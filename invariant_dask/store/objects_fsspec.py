@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from invariant_dask.store.objects_wire import (
+    NO_CREDENTIALS,
     PART,
     PARTS_AT_ONCE,
     ObjectInfo,
@@ -276,7 +277,9 @@ def _refusals(name: str, *, writing: bool = False) -> Iterator[None]:
         if writing:
             raise RefusedError(f"there is no such bucket: {error}") from error
         raise
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
+    except Exception as error:
+        if type(error).__name__ == "NoCredentialsError":  # of a library that may be missing
+            raise RefusedError(NO_CREDENTIALS) from error
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
             raise RefusedError(f"{name}: {error}") from error
         raise

@@ -12,11 +12,12 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Coroutine
-from concurrent.futures import Future
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _TASKS = Path("/proc/self/task")
@@ -51,9 +52,28 @@ def _the_loop() -> asyncio.AbstractEventLoop:
     with _lock:
         if _loop is None:
             _loop = asyncio.new_event_loop()
+            _loop.set_default_executor(_Threads(thread_name_prefix="invariant-dask-files"))
             run = _loop.run_forever
             threading.Thread(target=run, name="invariant-dask-objects", daemon=True).start()
         return _loop
+
+
+class _Threads(ThreadPoolExecutor):
+    """Threads for what blocks the loop; once the interpreter ends, it has to.
+
+    It starts none then, and what is still on its way to a store is written all the same.
+    """
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        try:
+            return super().submit(fn, *args, **kwargs)
+        except RuntimeError:
+            done: Future[T] = Future()
+            try:
+                done.set_result(fn(*args, **kwargs))
+            except Exception as error:  # noqa: BLE001  whoever asks for the result gets it
+                done.set_exception(error)
+            return done
 
 
 def _come_to_rest() -> None:

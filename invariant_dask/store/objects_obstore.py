@@ -5,12 +5,15 @@ Its GCS speaks a dialect that no emulator understands, so that it could not be p
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 from invariant_dask.store.objects_wire import (
+    NO_CREDENTIALS,
     PART,
     PARTS_AT_ONCE,
     ObjectInfo,
@@ -41,6 +44,17 @@ _NAMES: Mapping[str, Mapping[str, str]] = {
 }
 
 
+# Where machines of Amazon's ask for credentials, if nothing else has any.
+_METADATA = "http://169.254.169.254/"
+_CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+)  # fmt: skip
+_MESSAGE = re.compile("<Message>([^<]+)</Message>")
+
+_ALLOW_HTTP = {"s3": "AWS_ALLOW_HTTP", "az": "AZURE_ALLOW_HTTP"}
+
+
 def understands(scheme: str, options: Mapping[str, Any]) -> bool:
     """Return whether all options mean something here."""
     return scheme in _NAMES and options.keys() <= _NAMES[scheme].keys()
@@ -68,13 +82,15 @@ class ObstoreWire(Wire):
         from obstore import store
 
         self._obstore = obstore
+        if scheme == "s3" and not {"key", "anon"} & options.keys():
+            self.hint = "" if any(name in os.environ for name in _CREDENTIALS) else NO_CREDENTIALS
         kinds = {"s3": store.S3Store, "az": store.AzureStore}
         self._store: Any = kinds[scheme](
             bucket,
             prefix=prefix or None,
             config=_config(scheme, options),
             client_options={
-                "allow_http": str(options.get("endpoint_url", "")).startswith("http:"),
+                **_allowed(scheme, options),
                 "connect_timeout": timedelta(seconds=budget / 3),
                 "timeout": timedelta(seconds=max(60.0, budget)),
             },
@@ -161,10 +177,19 @@ class ObstoreWire(Wire):
 def _config(scheme: str, options: Mapping[str, Any]) -> dict[str, Any]:
     config = {_NAMES[scheme][name]: value for name, value in options.items() if value is not None}
     if scheme == "s3":
-        config.setdefault("region", "us-east-1")
+        if not {"AWS_REGION", "AWS_DEFAULT_REGION"} & os.environ.keys():
+            config.setdefault("region", "us-east-1")
         # Names of buckets are no host names where the endpoint is not Amazon's.
-        config["virtual_hosted_style_request"] = "endpoint" not in config
+        if "AWS_VIRTUAL_HOSTED_STYLE_REQUEST" not in os.environ:
+            config["virtual_hosted_style_request"] = "endpoint" not in config
     return config
+
+
+def _allowed(scheme: str, options: Mapping[str, Any]) -> dict[str, bool]:
+    """Return whether requests may be plain, unless the environment says."""
+    if _ALLOW_HTTP[scheme] in os.environ:
+        return {}
+    return {"allow_http": str(options.get("endpoint_url", "")).lower().startswith("http:")}
 
 
 def _info(meta: Mapping[str, Any]) -> ObjectInfo:
@@ -190,6 +215,11 @@ def _refusals(name: str, *, writing: bool = False) -> Iterator[None]:
     except exceptions.GenericError as error:
         if "NoSuchBucket" in str(error) or "ContainerNotFound" in str(error):
             raise RefusedError(f"there is no such bucket: {_first_line(error)}") from error
+        if _METADATA in str(error):
+            raise RefusedError(f"{NO_CREDENTIALS} ({_first_line(error)})") from error
+        if "builder error" in _first_line(error):
+            cure = "is the endpoint a URL, and http:// allowed?"
+            raise RefusedError(f"no request can be made; {cure} {_first_line(error)}") from error
         raise
     except FileNotFoundError as error:
         if writing:  # of the bucket, then
@@ -198,4 +228,7 @@ def _refusals(name: str, *, writing: bool = False) -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+    # What the server said follows as a page of XML: of that, only its own message.
+    line, page, _ = str(error).strip().partition("\n")[0].partition(": <?xml")
+    said = _MESSAGE.search(str(error)) if page else None
+    return f"{line}: {said[1]}" if said else line

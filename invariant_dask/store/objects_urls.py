@@ -25,6 +25,9 @@ _SCHEMES = {
     "memory": "memory",
 }  # fmt: skip
 
+# As Amazon's tools name it, the more special one first, and as obstore does.
+_ENDPOINTS = {"s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")}
+
 _EXTRAS = {"s3": ("s3", "s3fs"), "gs": ("gcs", "gcsfs"), "az": ("azure", "adlfs")}
 
 
@@ -82,8 +85,16 @@ def locate(url: str, client: str | None, options: Mapping[str, Any]) -> Location
     if not bucket or not (prefix == "" or all(prefix.split("/"))):
         msg = f"{url!r} names no bucket and prefix, as {scheme}://bucket/prefix does"
         raise SpecError(msg)
+    options = {**_from_environment(scheme), **options}
     chosen = "fsspec" if scheme == "memory" else _choose(scheme, client, options)
-    return Location(scheme, bucket, prefix, chosen, dict(options))
+    return Location(scheme, bucket, prefix, chosen, options)
+
+
+def _from_environment(scheme: str) -> dict[str, str]:
+    """Return the endpoint that the environment names: other endpoints are other places."""
+    named = (os.environ.get(name) for name in _ENDPOINTS.get(scheme, ()))
+    endpoint = next(filter(None, named), None)
+    return {} if endpoint is None else {"endpoint_url": endpoint}
 
 
 def _choose(scheme: str, client: str | None, options: Mapping[str, Any]) -> str:

@@ -19,6 +19,12 @@ PART = 8 << 20
 
 PARTS_AT_ONCE = 4
 
+NO_CREDENTIALS = (
+    "no AWS credentials were found: not in options (key=, secret=), not in the environment "
+    "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE) or ~/.aws, and this machine has no "
+    "role that gives any; anon=True reads what is public"
+)
+
 
 class ObjectInfo(NamedTuple):
     """What a server says about an object."""
@@ -46,6 +52,9 @@ class RefusedError(Exception):
 
 class Wire(ABC):
     """A connection to a prefix of an object store."""
+
+    hint = ""
+    """What to say besides of requests that fail, if anything is known to be wanting."""
 
     @abstractmethod
     async def get(self, name: str, start: int, stop: int) -> bytes | None:

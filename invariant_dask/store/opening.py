@@ -80,7 +80,8 @@ def open_store(
         "write": "behind", "trust": "signed"}`. Those of `trust`, `trusted_keys`, `namespace` and
         `max_artifact_size` that stand beside the list hold for all items that have not their own.
         Text that begins with `[` is such a list in JSON, in the variable too; a folder whose name
-        begins so is written `./[name`. A tier that cannot be used yet is opened later.
+        begins so is written `./[name`. A tier that cannot be used yet is opened later, and one
+        in a bucket is asked for nothing before it is needed.
     trust
         Whose results are taken: `"any"`; `"signed"`, by a key that this user trusts; or a list of
         the only keys to believe. By default what `INVARIANT_TRUST` says, else `"any"`.
@@ -116,10 +117,29 @@ def open_store(
     >>> open_store(["memory:", "null:"])
     ChainStore('["memory:", "null:"]')
     """
+    return _open(
+        where, False, trust=trust, trusted_keys=trusted_keys, namespace=namespace,
+        max_artifact_size=max_artifact_size, compression=compression, **options,
+    )  # fmt: skip
+
+
+def _open(
+    where: Where | None,
+    check_later: bool,
+    /,
+    *,
+    trust: Policy = None,
+    trusted_keys: str | Sequence[str | PublicKey] = (),
+    namespace: str = "",
+    max_artifact_size: int | str | None = None,
+    compression: str | None = None,
+    **options: Any,
+) -> Store:
+    """Open a store; a tier may be far away, and is asked for nothing before it is used."""
     if where is None:
         where = os.environ.get(VARIABLE) or DEFAULT_PATH
     if isinstance(where, str) and where.lstrip().startswith("["):
-        where = _listed(where)
+        where = listed(where)
     if options and not (isinstance(where, str) and "://" in where):
         msg = f"{', '.join(options)}: only stores that are named by a URL take options"
         raise SpecError(msg)
@@ -157,7 +177,7 @@ def open_store(
         raise SpecError(msg)
     if compression is not None:
         options["compression"] = compression
-    return _from_text(text, namespace, terms, options)
+    return _from_text(text, check_later, namespace, terms, options)
 
 
 def _terms(
@@ -171,29 +191,43 @@ def _terms(
     return Terms(parse_trust(trust, trusted_keys), limit)
 
 
-def _listed(text: str) -> list[Any]:
+def listed(text: str) -> list[Any]:
+    """Return the list of tiers that JSON text is."""
     try:
-        listed = json.loads(text)
+        tiers = json.loads(text)
     except ValueError as error:
         msg = (
             f'not a JSON list of stores: {text!r} ({error}); write ["./.invariant", "/shared"], '
             "or ./ before the name of a folder that begins with ["
         )
         raise SpecError(msg) from error
-    assert isinstance(listed, list)
-    return listed
+    assert isinstance(tiers, list)
+    return tiers
 
 
 def _chain(items: Sequence[Any], options: Mapping[str, Any]) -> ChainStore:
     tiers = [_tier(item, options) for item in items]
-    if tiers and all(isinstance(tier.store, LateStore) for tier in tiers):
-        tiers[0].store.generation()  # raises what is wrong with it
+    _make_sure_of_one([tier.store for tier in tiers])
     # Whoever compiles often gets the same chain: it knows which tiers fail, and what they miss.
     key = tuple((_key_of(tier.store), tier.write, tier.private, tier.name) for tier in tiers)
     chain = _chains.get(key)
     if chain is None:
         chain = _chains[key] = ChainStore(*tiers)
     return chain
+
+
+def _make_sure_of_one(stores: Sequence[Store]) -> None:
+    """Raise what is wrong with the nearest tier, if no tier can be used now."""
+    trouble: StoreUnavailableError | None = None
+    for store in stores:
+        try:
+            store.make_sure()
+        except StoreUnavailableError as error:
+            trouble = trouble or error
+        else:
+            return
+    if trouble is not None:
+        raise trouble
 
 
 def _key_of(store: Store) -> Any:
@@ -206,6 +240,12 @@ def _tier(item: Any, options: Mapping[str, Any]) -> Tier:
             msg = f"{', '.join(options)}: options open places; give those of {item!r} where it is"
             raise SpecError(f"{msg} opened")
         return item if isinstance(item, Tier) else Tier(item)
+    url, how, own = described(item)
+    return Tier(_open_tier(url, {**options, **own}), **how)
+
+
+def described(item: Any) -> tuple[One, dict[str, Any], dict[str, Any]]:
+    """Return what names the store of a tier, what is said of the tier, and of the store."""
     own: dict[str, Any] = {"url": item}
     if isinstance(item, Mapping):
         own = dict(item)
@@ -217,12 +257,12 @@ def _tier(item: Any, options: Mapping[str, Any]) -> Tier:
     if isinstance(url, (list, tuple, Mapping)) or url is None:
         raise SpecError(f"not a tier of a chain: {item!r}; there are {_KNOWN}, but lists")
     how = {name: own.pop(name) for name in _TIER_OPTIONS & own.keys()}
-    return Tier(_open_tier(url, {**options, **own}), **how)
+    return url, how, own
 
 
 def _open_tier(url: One, options: Mapping[str, Any]) -> Store:
     try:
-        return open_store(url, **options)
+        return _open(url, True, **options)
     except StoreUnavailableError as error:
         # The other tiers do without it until it is there.
         logger.warning("tier %s cannot be used yet: %s", url, error)
@@ -246,27 +286,35 @@ def _disk(
     return store
 
 
-def _objects(url: str, namespace: str, terms: Terms, options: dict[str, Any]) -> Store:
+def _objects(
+    url: str, check_later: bool, namespace: str, terms: Terms, options: dict[str, Any]
+) -> Store:
     from invariant_dask.store.objects import ObjectStore
 
     if namespace:
         url = f"{url.rstrip('/')}/namespaces/{namespace}"
     store = ObjectStore(url, terms=terms, **options)
     shared = _shared.get(store.key)
-    if shared is not None:
-        return shared  # type: ignore[no-any-return]
-    store.check_layout()
+    if isinstance(shared, ObjectStore):
+        store = shared
+    else:
+        store.check_later()
+    if not check_later:
+        store.make_sure()
     _shared[store.key] = store
     return store
 
 
-def _from_text(where: str, namespace: str, terms: Terms, options: dict[str, Any]) -> Store:
+def _from_text(
+    where: str, check_later: bool, namespace: str, terms: Terms, options: dict[str, Any]
+) -> Store:
     match = _SCHEME.fullmatch(where)
     if match is None:
         return _disk(where, namespace, terms, options.get("compression"))
     scheme, rest = match[1].lower(), match[2]
     if scheme in _OBJECTS and rest.startswith("//"):
-        return _objects(where, namespace, terms, options)
+        far = scheme not in {"file", "memory"}
+        return _objects(where, check_later and far, namespace, terms, options)
     if scheme == "disk" and rest:
         _refuse_options(where, options.keys() - {"compression"})
         return _disk(rest, namespace, terms, options.get("compression"))

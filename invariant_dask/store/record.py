@@ -18,11 +18,12 @@ layout version, so that an older reader never takes a newer entry for a damaged 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
+from invariant_dask.cards import Card, Console
 from invariant_dask.core import cbor
 from invariant_dask.core import encode as enc
 from invariant_dask.core.decode import verify
@@ -42,6 +43,7 @@ from invariant_dask.core.forms import identity_of
 from invariant_dask.core.sealed import SealedDict, SealedList
 from invariant_dask.errors import IntegrityError
 from invariant_dask.store.about import About
+from invariant_dask.store.sizes import size_text
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -106,6 +108,19 @@ class Record(NamedTuple):
             return About.from_bytes(self.about_bytes)
         except IntegrityError:
             return About("")  # no reason to do without the artifact
+
+    def _card(self) -> Card:
+        title = f"Record of {self.about.op or 'an artifact'}: {self.kind}, {size_text(self.size)}"
+        digests = [("resolved digest", self.resolved.hex()), ("artifact", self.hash.hex())]
+        return Card(
+            title, [*digests, *self.about.facts(), ("signed", "yes" * bool(self.signature))]
+        )
+
+    def _repr_html_(self) -> str:
+        return self._card().html()
+
+    def __rich_console__(self, console: Console, options: object) -> Iterator[object]:
+        return self._card().lines(console)
 
     @property
     def is_inline(self) -> bool:

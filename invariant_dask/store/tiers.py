@@ -234,6 +234,9 @@ class LiveTier:
             return
         with self._lock:
             self.epoch += 1
+        if breaker is self.writing and self.reading.is_open:
+            logger.info("%s is not written to either: %s", self.name, error)
+            return  # it was said that it fails
         what = "left out" if breaker is self.reading else "not written to"
         text = "tier %s fails and is %s; it is tried again in %.3g s, then less often: %s"
         logger.warning(text, self.name, what, breaker.pause, error)

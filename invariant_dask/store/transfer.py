@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 from invariant_dask.core.digest import BlobId
@@ -44,6 +44,10 @@ class Transferred:
     """Entries that the source's own terms do not take, such as those that nobody trusted signed."""
     lost: list[bytes] = field(default_factory=list)
     """Digests of artifacts that turned out to be damaged or gone; they are left out."""
+
+    def __add__(self, other: Transferred) -> Transferred:
+        sums = (getattr(self, each.name) + getattr(other, each.name) for each in fields(self))
+        return Transferred(*sums)
 
     def __str__(self) -> str:
         text = (

@@ -4,7 +4,6 @@ For stores in a folder and object stores; others have nothing to look after.
 """
 
 from invariant_dask.store.budget import Budget, read_budget, write_budget
-from invariant_dask.store.collected import Removal, Report
 from invariant_dask.store.collecting import collect, keep_budget
 from invariant_dask.store.notes import Pin, Root, keeper_of, pin, pins, unpin
 from invariant_dask.store.overview import (
@@ -18,6 +17,7 @@ from invariant_dask.store.overview import (
     pinned,
     show,
 )
+from invariant_dask.store.removals import Removal, Report
 from invariant_dask.store.transfer import Transferred, copy
 from invariant_dask.store.verifying import Damage, Verified, verify
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from invariant_dask.cards import Card
 from invariant_dask.core.digest import BlobId
 from invariant_dask.core.encode import Encoded
 from invariant_dask.errors import SpecError, StoreUnavailableError
@@ -53,6 +54,10 @@ class Wrapper(Store):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.inner!r})"
+
+    def _card(self) -> Card:
+        inner = self.inner._card()  # noqa: SLF001  the same class
+        return replace(inner, title=f"{type(self).__name__} of {inner.title}")
 
     @property
     def url(self) -> str:
@@ -122,6 +127,9 @@ class Wrapper(Store):
 
     def keeper(self) -> Keeper | None:
         return self.inner.keeper()
+
+    def make_sure(self) -> None:
+        self.inner.make_sure()
 
     def close(self) -> None:
         self.inner.close()

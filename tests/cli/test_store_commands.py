@@ -12,7 +12,9 @@ from store.places import large, put
 
 from invariant_dask import DiskStore
 from invariant_dask.cli.app import app
-from invariant_dask.testing import damage_blob, sample_planned
+from invariant_dask.core import manifest as manifests
+from invariant_dask.store import upkeep
+from invariant_dask.testing import damage_blob, sample_manifest, sample_planned
 
 
 @pytest.fixture
@@ -229,3 +231,180 @@ def test_looking_after_a_store_that_is_not_there_makes_none(tmp_path: Path) -> N
     result = CliRunner().invoke(app, ["store", "--store", "memory:", "stats"])
     assert result.exit_code == 2
     assert "nothing to look after" in result.stderr
+
+
+# --- chains ---
+
+
+def in_store(where: object, *arguments: object, code: int = 0) -> Result:
+    text = where if isinstance(where, str) else json.dumps(where)
+    result = CliRunner().invoke(app, ["store", "--store", text, *map(str, arguments)])
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    return result
+
+
+@pytest.fixture
+def far(store: DiskStore, tmp_path: Path) -> DiskStore:
+    """A tier behind `store`, with an artifact of its own."""
+    far = DiskStore(tmp_path / "far")
+    put(far, 3, claim="far", op="far:op")
+    return far
+
+
+@pytest.mark.parametrize("form", ["{}", '["{}"]', '[{{"url": "{}"}}]'])
+def test_chain_of_one_tier_is_that_store(store: DiskStore, form: str) -> None:
+    where = form.format(store.url)
+    assert "2 records" in in_store(where, "stats").stdout
+    assert json.loads(in_store(where, "stats", "--json").stdout)["records"] == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "near_says", "far_says"),
+    [
+        (["stats"], "2 records", "1 record,"),
+        (["ls"], "other:op", "far:op"),
+        (["verify"], "3 entries, 2 artifacts", "2 entries, 1 artifact "),
+        (["gc", "--keep-last", 0, "--grace", 0], "2 records", "1 record,"),
+        (["pins"], "", ""),
+    ],
+)
+def test_commands_tell_of_each_tier(
+    command: list[object], near_says: str, far_says: str, store: DiskStore, far: DiskStore
+) -> None:
+    text = in_store([store.url, far.url], *command).stdout
+    near, _, behind = text.partition(far.url)
+    assert near.startswith(store.url)
+    assert near_says in near
+    assert far_says in behind
+    told = json.loads(in_store([store.url, far.url], *command, "--json").stdout)
+    assert [each["store"] for each in told] == [store.url, far.url]
+
+
+def test_damage_in_one_tier_is_told_of_that_tier(store: DiskStore, far: DiskStore) -> None:
+    (record,) = store.recent("sample:op")
+    damage_blob(store, *record.parts[0])
+    text = in_store([store.url, far.url], "verify", code=1).stdout
+    assert [line.endswith("no damage") for line in text.splitlines() if "checked" in line] == [
+        False, True,
+    ]  # fmt: skip
+
+
+def test_artifacts_and_files_are_found_in_any_tier(store: DiskStore, far: DiskStore) -> None:
+    chain = [store.url, far.url]
+    for tier, name in ((store, "one"), (far, "far")):
+        digest = sample_planned(name).hex()
+        assert digest in in_store(chain, "show", digest[:12]).stdout
+        path = in_store(chain, "path", digest).stdout.strip()
+        assert path.startswith(tier.url)
+        (blob,) = tier.lookup([sample_planned(name)])[sample_planned(name)].record.parts
+        assert in_store(chain, "path", blob[0].hex()).stdout.strip() == path
+    assert "no artifact" in in_store(chain, "show", "0" * 64, code=2).stderr
+
+
+def test_pins_hold_in_the_tiers_that_have_the_artifact(store: DiskStore, far: DiskStore) -> None:
+    chain, digest = [store.url, far.url], sample_planned("far").hex()
+    assert f"in {far.url}" in in_store(chain, "pin", digest).stdout
+    assert (told(store, "pins"), len(told(far, "pins"))) == ([], 1)
+    assert "pinned" in in_store(chain, "rm", "far:op", code=1).stderr
+    in_store(chain, "unpin", digest)
+    assert told(far, "pins") == []
+    in_store(chain, "rm", "far:op", "other:op")
+    assert not far.recent("far:op")
+    assert not store.recent("other:op")
+
+
+def test_tiers_that_are_read_only_are_left_as_they_are(store: DiskStore, far: DiskStore) -> None:
+    chain = [store.url, {"url": far.url, "write": "read-only"}]
+    text = in_store(chain, "gc", "--keep-last", 0, "--grace", 0).stdout
+    assert "read-only in this chain" in text.partition(far.url)[2]
+    assert far.exists(sample_planned("far"))
+    assert not store.exists(sample_planned("one"))
+    assert far.url in in_store(chain[1:], "pin", sample_planned("far").hex(), code=1).stderr
+
+
+def test_budget_is_set_for_one_store(store: DiskStore, far: DiskStore) -> None:
+    stderr = in_store([store.url, far.url], "gc", "--set", "--max-size", "1GB", code=2).stderr
+    assert store.url in stderr
+    assert far.url in stderr
+
+
+def test_all_tiers_are_copied_from(store: DiskStore, far: DiskStore, tmp_path: Path) -> None:
+    chain, other = [store.url, far.url], str(tmp_path / "other")
+    assert json.loads(in_store(chain, "push", other, "--json").stdout)["records"] == 3
+    digest = sample_planned("far").hex()
+    assert in_store(chain, "push", str(tmp_path / "one"), digest).stdout.startswith("1 record,")
+
+
+def test_first_digits_are_forgotten_in_whatever_tier_they_are(
+    store: DiskStore, far: DiskStore
+) -> None:
+    chain = [store.url, far.url]
+    digest = far.recent("far:op")[0].resolved.hex()
+    upkeep.pin(far, digest)
+    assert "pinned" in in_store(chain, "rm", digest[:12], code=1).stderr
+    upkeep.unpin(far, digest)
+    assert in_store(chain, "rm", digest[:12]).stdout == f"{digest[:12]}: 1 entry\n"
+    assert not far.recent("far:op")
+    assert "nothing is stored" in in_store(chain, "rm", digest[:12], code=1).stderr
+
+
+def test_first_digits_that_are_not_unique_among_tiers_forget_nothing(
+    store: DiskStore, far: DiskStore
+) -> None:
+    start = {record.resolved.hex()[:4]: record for record in store.recent("sample:op")}
+    for n in range(2**20):  # one in 65536 does
+        manifest = sample_manifest(op="far:op", n=n)
+        if (digits := manifests.digest(manifest).hex()[:4]) in start:
+            break
+    far.put(manifest, n)
+    told = in_store([store.url, far.url], "rm", "far:op", digits, code=2).stderr
+    assert store.url in told
+    assert far.url in told
+    assert len(far.recent("far:op")) == 2
+    assert store.exists(start[digits].resolved)
+
+
+def test_tier_without_records_of_an_op_says_so(store: DiskStore, far: DiskStore) -> None:
+    told = in_store([store.url, far.url], "ls", "far")
+    assert told.stderr == f"{store.url} has no records of ops whose name starts with 'far'\n"
+    assert "far:op" in told.stdout.partition(far.url)[2]
+
+
+# --- what is not there ---
+
+READING = [
+    ["stats"], ["ls"], ["show", "abcd"], ["verify"], ["gc"], ["pins"], ["pin", "0" * 64],
+    ["unpin", "0" * 64], ["rm", "x"], ["path", "0" * 64], ["push", "memory:"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["{}", "file://{}", '["{}"]', '["file://{}"]', "disk:{}"])
+@pytest.mark.parametrize("command", READING, ids=lambda command: command[0])
+@pytest.mark.parametrize("state", ["absent", "empty"])
+def test_commands_make_no_store(state: str, command: list[str], form: str, tmp_path: Path) -> None:
+    folder = tmp_path / "typo"
+    if state == "empty":
+        folder.mkdir()
+    assert "there is no store at" in in_store(form.format(folder), *command, code=2).stderr
+    assert not folder.exists() or not list(folder.iterdir())
+
+
+def test_tier_that_is_not_there_is_left_out_and_not_made(store: DiskStore, tmp_path: Path) -> None:
+    absent = tmp_path / "absent"
+    assert "2 records" in in_store([absent.as_uri(), store.url], "stats").stdout
+    assert not absent.exists()
+
+
+def test_nothing_is_made_for_a_copy_of_what_is_not_there(store: DiskStore, tmp_path: Path) -> None:
+    for digest in ("dead", "0" * 64):
+        assert "no artifact" in call(store, "push", tmp_path / "other", digest, code=2).stderr
+    assert not (tmp_path / "other").exists()
+
+
+def test_what_is_something_else_is_told_and_left(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").touch()
+    for where in (tmp_path / "photos", tmp_path / "photos" / "a.jpg"):
+        assert "store" in in_store(str(where), "stats", code=2).stderr
+    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["a.jpg"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import uuid
@@ -72,6 +73,15 @@ def azurite(logs: Path) -> Iterator[str]:
     ]  # fmt: skip
     with running(command, port, logs / "azurite"):
         yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def amazon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """An environment that says nothing of Amazon."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return monkeypatch
 
 
 @pytest.fixture

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 import time
 import warnings
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import sample_ops
 from distributed import Client
 from services.places import Place
-from services.processes import Faults
+from services.processes import Faults, free_port
 
 from invariant_dask import Graph, compile, ref
-from invariant_dask.errors import StoreUnavailableError
-from invariant_dask.store import Store
+from invariant_dask.errors import StoreLayoutError, StoreUnavailableError
+from invariant_dask.store import Store, open_store
 from invariant_dask.testing import sample_manifest
 
 ONCE = {
@@ -70,7 +74,7 @@ def test_server_that_is_down_costs_its_time_once(
         store.lookup([record.resolved])
     assert time.monotonic() - start < 20
     moto_faults.set()
-    store._client._down_until = 0.0  # as if it had been left alone for long enough
+    store._client._outage.try_now()  # as if it had been left alone for long enough
     assert store.get(record.resolved) == 1
 
 
@@ -83,6 +87,102 @@ def test_bucket_that_is_not_there_is_said_at_once(s3: Place) -> None:
     place = Place("s3://no-such-bucket/store", s3.options)
     with pytest.raises(StoreUnavailableError, match="no such bucket"):
         place.open()
+
+
+@CLIENTS
+def test_server_where_nobody_listens_is_not_waited_for(client: str, amazon: object) -> None:
+    endpoint = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(StoreUnavailableError, match="connect") as caught:
+        open_store("s3://bucket/x", endpoint_url=endpoint, key="k", secret="s", client=client)
+    # In all its time it would be tried more than ten times.
+    assert int(re.search(r"no success in (\d+)", str(caught.value))[1]) < 8
+
+
+# --- tiers ---
+
+
+@CLIENTS
+def test_far_tier_is_asked_for_nothing_while_near_ones_have_all(
+    client: str, faulty_s3: Place, moto_faults: Faults, tmp_path: Path
+) -> None:
+    def chain(**more: object) -> Store:
+        return open_store([tmp_path / "near", {"url": faulty_s3.url, **faulty_s3.options, **more}])
+
+    first = chain(client=client)
+    record = first.put(sample_manifest(), [b"x" * 40_000])
+    assert first.barrier() == ()
+    assert faulty_s3.open().get(record.resolved) is not None, "it says what it is"
+    moto_faults.set()
+    again = chain(client=client, timeout=7)  # which this process has not opened yet
+    assert again.get(record.resolved) is not None
+    assert moto_faults.log == []
+    assert again.lookup([bytes(32)]) == {}
+    assert moto_faults.log != []
+
+
+@CLIENTS
+def test_tier_that_is_down_is_tried_for_its_time_once(
+    client: str, faulty_s3: Place, moto_faults: Faults, tmp_path: Path
+) -> None:
+    moto_faults.set({"action": "status", "code": 503})
+    tier = {"url": faulty_s3.url, **faulty_s3.options, "client": client, "timeout": 3}
+    chain = open_store([tmp_path / "near", tier])
+    assert chain.lookup([bytes(32)]) == {}
+    far = chain.stores[1]
+    far._client._outage._until += 1000  # however slow this machine is
+    before = len(moto_faults.log)
+    assert before > 2
+    record = chain.put(sample_manifest(), 1)
+    (missed,) = chain.barrier()
+    assert "left alone" in missed.reason
+    assert len(moto_faults.log) == before
+    # Somebody finds out whether it is back, in one attempt.
+    far._client._outage.try_now()
+    with pytest.raises(StoreUnavailableError, match="in 1 attempt "):
+        far.lookup([record.resolved])
+    moto_faults.set()
+    far._client._outage.try_now()
+    assert chain.barrier() == ()
+    assert faulty_s3.open().exists(record.resolved)
+
+
+def test_chain_of_which_no_tier_is_there_says_so_when_it_is_opened(amazon: object) -> None:
+    endpoint = f"http://127.0.0.1:{free_port()}"
+    tier = {"endpoint_url": endpoint, "key": "k", "secret": "s", "timeout": 1}
+    with pytest.raises(StoreUnavailableError, match="s3://one"):
+        open_store([{"url": "s3://one/x", **tier}, {"url": "s3://other/x", **tier}])
+
+
+def test_what_is_no_store_is_no_tier_and_is_left_as_it_is(
+    s3: Place, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    s3.open()._client.put("somebody's", b"file")
+    chain = open_store([tmp_path / "near", {"url": s3.url, **s3.options, "timeout": 5}])
+    assert chain.get(chain.put(sample_manifest(), 1).resolved) == 1
+    assert "something else than a store" in caplog.text
+    with pytest.raises(StoreLayoutError):
+        s3.open(timeout=6)
+
+
+def test_run_by_command_says_in_one_line_each_what_fails_and_what_is_missing(
+    amazon: pytest.MonkeyPatch, s3: Place, tmp_path: Path
+) -> None:
+    for name, option in {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret"}.items():
+        amazon.setenv(f"AWS_{name}", s3.options[option])
+    amazon.setenv("AWS_ENDPOINT_URL", s3.options["endpoint_url"])
+    (tmp_path / "g.py").write_text(
+        'from invariant_dask import Graph\ng = Graph()\ng.add("a", "stdlib:add", a=1, b=2)\n'
+    )
+    command = [sys.executable, "-m", "invariant_dask", "run", "g.py:g", "--store"]
+    done = subprocess.run(
+        [*command, '["./near", "s3://no-such-bucket/store"]'],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    told = [line for line in done.stderr.splitlines() if "no-such-bucket" in line]
+    assert ["no such bucket" in line for line in told] == [True, True], done.stderr
+    assert "tier s3://no-such-bucket/store fails" in told[0]
+    assert "1 artifact is not in s3://no-such-bucket/store" in told[1]
+    assert not re.search(r"\.py:\d|xml", done.stderr)
 
 
 # --- runs ---

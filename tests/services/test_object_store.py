@@ -5,7 +5,11 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -24,6 +28,7 @@ from invariant_dask.errors import (
 )
 from invariant_dask.store import Store, open_store
 from invariant_dask.store import objects_names as names
+from invariant_dask.store.finding import find_stores
 from invariant_dask.store.objects_wire import PART
 from invariant_dask.testing import sample_manifest, sample_planned
 
@@ -41,6 +46,99 @@ def folder(tmp_path: Path) -> str:
 
 
 # --- the place ---
+
+
+@pytest.mark.parametrize("client", [None, "fsspec"])
+@pytest.mark.parametrize(
+    "name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"]
+)  # fmt: skip
+def test_endpoint_and_credentials_come_from_the_environment(
+    name: str, client: str | None, s3: Place, amazon: pytest.MonkeyPatch
+) -> None:
+    amazon.setenv(name, s3.options["endpoint_url"])
+    amazon.setenv("AWS_ACCESS_KEY_ID", s3.options["key"])
+    amazon.setenv("AWS_SECRET_ACCESS_KEY", s3.options["secret"])
+    amazon.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    store = open_store(s3.url, client=client)
+    record = store.put(sample_manifest(), 1)
+    assert s3.open().get(record.resolved) == 1
+    assert store.place == s3.open().place
+
+
+def test_plain_requests_that_the_environment_forbids_are_refused_at_once(
+    amazon: pytest.MonkeyPatch,
+) -> None:
+    amazon.setenv("AWS_ALLOW_HTTP", "false")
+    with pytest.raises(StoreUnavailableError, match=r"no request can be made.*http://") as caught:
+        open_store("s3://bucket/store", key="k", secret="s", endpoint_url="http://127.0.0.1:1")
+    assert "attempts" not in str(caught.value)
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """Refuses everything, and remembers what was asked."""
+
+    asked: ClassVar[list[tuple[str, str]]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append((self.path, self.headers["Authorization"]))
+        self.send_error(403)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def refusing() -> Iterator[str]:
+    Refusing.asked.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("said", "region", "path"),
+    [
+        ({}, "us-east-1", "/bucket/store/LAYOUT"),
+        ({"AWS_REGION": "eu-west-3"}, "eu-west-3", "/bucket/store/LAYOUT"),
+        ({"AWS_DEFAULT_REGION": "eu-west-3"}, "eu-west-3", "/bucket/store/LAYOUT"),
+        ({"AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "true"}, "us-east-1", "/store/LAYOUT"),
+    ],
+)
+def test_region_and_style_are_what_the_environment_says(
+    said: dict[str, str], region: str, path: str, refusing: str, amazon: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**said, "AWS_ENDPOINT_URL": refusing}.items():
+        amazon.setenv(name, value)
+    with pytest.raises(StoreUnavailableError, match="403"):
+        open_store("s3://bucket/store", key="k", secret="s")
+    ((asked, signed),) = Refusing.asked
+    assert asked == path
+    assert f"/{region}/s3/" in signed
+
+
+@pytest.mark.parametrize("client", [None, "fsspec"])
+def test_who_has_no_credentials_is_told_at_once(
+    client: str | None, amazon: pytest.MonkeyPatch
+) -> None:
+    amazon.setenv("AWS_EC2_METADATA_DISABLED", "true")  # it may not be asked in tests
+    with pytest.raises(StoreUnavailableError, match="no AWS credentials were found") as caught:
+        open_store("s3://bucket/store", client=client, timeout=3)
+    assert "XML" not in str(caught.value)
+
+
+def test_looking_for_a_store_in_a_bucket_makes_none(s3: Place, amazon: pytest.MonkeyPatch) -> None:
+    amazon.setenv("AWS_ENDPOINT_URL", s3.options["endpoint_url"])
+    amazon.setenv("AWS_ACCESS_KEY_ID", s3.options["key"])
+    amazon.setenv("AWS_SECRET_ACCESS_KEY", s3.options["secret"])
+    with pytest.raises(SpecError, match="no store at"):
+        find_stores(s3.url)
+    assert s3.open()._client.any_name("") == ""
+    s3.open().put(sample_manifest(), 1)
+    (found,) = find_stores(s3.url)
+    assert found.store.recent("sample:op")
 
 
 def test_url_names_one_store_for_as_long_as_it_lives(folder: str) -> None:

@@ -629,6 +629,46 @@ def test_worker_process_that_ends_writes_what_is_on_its_way(near, far, method) -
     assert [r.about.op for r in far.recent("sample:op")] == ["sample:op"]
 
 
+AT_EXIT = """
+import sys
+import numpy as np
+from invariant_dask.store import Tier, open_store
+from invariant_dask.testing import FlakyStore, sample_manifest
+near, far, state = sys.argv[1:]
+far = open_store(far)
+if state == "down":
+    far = FlakyStore(far, down_while=near)
+chain = open_store([Tier(open_store(near)), Tier(far, write="behind")])
+chain.put(sample_manifest(at="exit"), np.zeros(3 << 20))
+"""
+
+
+def at_exit(near: Store, far: str, state: str = "up") -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", AT_EXIT, near.url, far, state],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("kind", ["disk", "files"])
+def test_large_artifacts_on_their_way_are_written_when_the_process_ends(
+    near, far, tmp_path, kind
+) -> None:
+    url = far.url if kind == "disk" else (tmp_path / "files").as_uri()
+    assert at_exit(near, url) == ""
+    there = open_store(url).recent("sample:op")
+    assert [open_store(url).get(record.resolved).nbytes for record in there] == [24 << 20]
+
+
+def test_process_that_ends_says_why_a_tier_lacks_a_large_artifact(near, far) -> None:
+    told = at_exit(near, far.url, "down")
+    assert "1 artifact is not in" in told
+    assert "made to fail" in told.splitlines()[-1]
+    assert "Traceback" not in told
+
+
 @pytest.mark.parametrize("wrap", [lambda s: LateStore(s.url, s.terms, lambda: s), ReadOnly])
 def test_blob_that_was_damaged_on_its_way_is_read_again_also_through_a_wrapper(
     wrap, tmp_path: Path, monkeypatch

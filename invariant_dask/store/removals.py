@@ -1,4 +1,4 @@
-"""What a collector says that it did."""
+"""What a collector tells of what it did."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from invariant_dask.store.sizes import counted, size_text
+
+NOT_NAMED = "no record names it"
+GONE = "its blob is gone"
 
 
 class Removal(NamedTuple):
@@ -48,6 +51,15 @@ class Report:
     def count(self, what: str) -> int:
         """Return how many records, planned entries or blobs went."""
         return sum(removal.what == what for removal in self.removals)
+
+    @property
+    def evicted(self) -> list[bytes]:
+        """Digests of entries that went to make room; what nobody could use was lost before."""
+        return [
+            removal.digest
+            for removal in self.removals
+            if removal.what in {"record", "planned entry"} and removal.why != GONE
+        ]
 
     def __str__(self) -> str:
         went = "would go" if self.dry_run else "went"
