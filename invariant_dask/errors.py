@@ -496,7 +496,9 @@ class InternalError(InvariantError, AssertionError):
 def _did_you_mean(name: str, known: Sequence[str]) -> str:
     from difflib import get_close_matches
 
-    close = get_close_matches(name, known, n=3, cutoff=0.6)
+    # What was only begun comes first.
+    begun = sorted((each for each in known if name and each.startswith(name)), key=len)
+    close = list(dict.fromkeys([*begun, *get_close_matches(name, known, n=3, cutoff=0.6)]))[:3]
     if close:
         return "; did you mean " + " or ".join(map(repr, close)) + "?"
     if len(known) == 1:

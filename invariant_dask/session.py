@@ -37,6 +37,7 @@ from invariant_dask.plan.program import bind_op
 from invariant_dask.runtime import code, collector, explaining, graph, planner
 from invariant_dask.runtime.choice import check_choice
 from invariant_dask.runtime.collection import Collection, Undecided
+from invariant_dask.runtime.doubts import warn_of_doubts
 from invariant_dask.runtime.driver import writer
 from invariant_dask.runtime.environment import environment
 from invariant_dask.runtime.recording import Recording, recorded
@@ -345,6 +346,7 @@ class Compiled(Collection):
         with recorded(run, self.store, recording, asked) as teller:
             stages = Stages(self.store, lambda: scheduler_for(scheduler, options), names, teller)
             stages.follow(run, grow)
+        warn_of_doubts(run, self.store)
         if run.plan.run:
             try_to_keep_budget(self.store)
         run.seconds = (time.time_ns() - run.started) / 1e9

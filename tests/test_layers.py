@@ -47,8 +47,8 @@ FILES = {
     "store": [
         "compression", "file_artifacts", "codec_arrow", "codec_pandas", "codec_images", "codecs",
         "about", "naming", "layout", "sizes", "record", "signals", "keeper", "backend", "keys",
-        "trust", "misses", "reading", "base", "memory", "null", "grouping", "connections", "index",
-        "heartbeat", "notes",
+        "trust", "signers", "misses", "reading", "base", "memory", "null", "grouping",
+        "connections", "index", "heartbeat", "notes",
         "budget", "evictions", "removals", "collecting", "spool", "folder", "blob_files",
         "disk_keeper", "disk",
         "disk_opening",
@@ -88,8 +88,8 @@ FILES = {
         "board", "board_view", "board_picture", "dashboard_style", "dashboard_text",
         "dashboard_views", "webpages", "dashboard_plots", "dashboard", "metrics", "plugins",
         "watching", "attempts", "codes", "produce", "task", "sharing", "settling", "graph", "known",
-        "loop", "schedulers", "explaining", "planner", "run", "telling", "driver", "stages",
-        "growth", "recording", "collection",
+        "loop", "schedulers", "explaining", "planner", "run", "doubts", "telling", "driver",
+        "stages", "growth", "recording", "collection",
     ],
 }  # fmt: skip
 

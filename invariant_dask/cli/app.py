@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,7 +28,10 @@ from invariant_dask.cli.store import store as store_commands
 from invariant_dask.errors import InvariantError, OpError
 
 _store = click.option(
-    "--store", metavar="PATH", help="A folder; by default $INVARIANT_STORE or .invariant."
+    "--store",
+    metavar="STORE",
+    help="A folder, a URL such as s3://bucket/prefix, or a JSON list of these from near to far; "
+    "by default $INVARIANT_STORE or .invariant.",
 )
 _scheduler = click.option(
     "--scheduler",
@@ -113,8 +117,9 @@ app.add_command(trusted_keys)
     "--output-format",
     type=click.Choice(["auto", "json", "binary"]),
     default="auto",
-    help="How outputs are written. auto: the bytes of one output that is bytes or an ICacheable, "
-    "unless on a terminal; JSON otherwise.",
+    help="How outputs are written. auto: the bytes of one output that is bytes, a FileArtifact or "
+    "an ICacheable, unless on a terminal; with -o also an array to .npy, a frame to .csv or "
+    ".parquet; JSON otherwise.",
 )
 @click.option(
     "--report",
@@ -170,7 +175,7 @@ def run(
     alone = file is not None or target.is_asked_for or not asked.is_python
     show_run(result, alone=alone)
     if alone:
-        target.write_values(result.values)
+        target.write_values(result.values, partial(_in_python, compiled))
 
 
 @app.command()
@@ -235,6 +240,14 @@ def _compile(given: Input, store: str | None) -> Any:
 
     with with_cures():
         return compile_to_dask(given.graph, given.outputs, given.context, store=store)
+
+
+def _in_python(compiled: Any, name: str) -> str:
+    """Return the expression that gives an output; what no other process sees is made again."""
+    store = compiled.store
+    if name not in compiled.digests or store.is_process_local:
+        return f"compile(graph, [{name!r}]).compute()"
+    return f"open_store({store.url!r}).get({compiled.digests[name]!r})"
 
 
 def run_app() -> None:

@@ -36,7 +36,7 @@ class Asked:
     context
         A file with context values, if any.
     params
-        Further ones, each `NAME=VALUE`; they go before those of the file.
+        Further ones, each `NAME=VALUE`; they win over those of the file.
     picks
         The vertices to produce; none means the default ones.
     input_format
@@ -117,8 +117,9 @@ _PARAMETERS = (
         "--param",
         metavar="NAME=VALUE",
         multiple=True,
-        help="A context value, before those of --context: JSON if VALUE is JSON, else text. "
-        "May be repeated; the last one of a name counts.",
+        help="A context value: JSON if VALUE is JSON, else text. It wins over one of the same name "
+        "in --context, and that over one in the document. May be repeated; of several of one name "
+        "the last wins.",
     ),
     click.option(
         "--pick",

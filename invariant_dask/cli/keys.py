@@ -39,20 +39,37 @@ def trusted_keys() -> None:
 
 @trusted_keys.command(name="add")
 @click.argument("given", metavar="KEY...", nargs=-1, required=True)
-def add(given: Sequence[str]) -> None:
-    """Trust public keys, written NAME:BASE64 as keygen prints them."""
+@click.option("--replace", is_flag=True, help="Trust it instead of another key of the same name.")
+def add(given: Sequence[str], replace: bool) -> None:
+    """Trust public keys, written NAME:BASE64 as keygen prints them.
+
+    Two keys of one name are a mistake or worse: the second one is refused, unless it is to
+    --replace the first.
+    """
+    from invariant_dask.errors import TrustError
     from invariant_dask.store import keys
 
-    new = keys.parse_keys(given)
     kept = keys.keys_in_file()
-    known = {key.raw for key in kept}
-    for key in new:
-        if key.raw in known:
-            click.echo(f"{key} is trusted already", err=True)
-        else:
-            known.add(key.raw)
-            kept.append(key)
+    said = []
+    for key in keys.parse_keys(given):
+        same = next((each for each in kept if each.raw == key.raw), None)
+        if same is not None:
+            click.echo(f"{same} is trusted already", err=True)
+            continue
+        others = [each for each in kept if each.name == key.name]
+        if others and not replace:
+            raise TrustError(
+                f"another key is trusted under the name {key.name!r}: {others[0]}; "
+                "if its owner has a new one, add it with --replace"
+            )
+        kept = [each for each in kept if each not in others]
+        kept.append(key)
+        said += [f"no longer trusted: {each}" for each in others] + [f"trusted: {key}"]
     keys.write_keys(kept)
+    for line in said:
+        click.echo(line)
+    if said:
+        click.echo(f"in {keys.trusted_file()}", err=True)
 
 
 @trusted_keys.command(name="list")
@@ -73,10 +90,13 @@ def remove(given: Sequence[str]) -> None:
     from invariant_dask.errors import TrustError
     from invariant_dask.store import keys
 
-    kept = keys.keys_in_file()
+    kept, said = keys.keys_in_file(), []
     for text in given:
         gone = [key for key in kept if text in {key.name, str(key)}]
         if not gone:
             raise TrustError(f"no key {text!r} is in {keys.trusted_file()}; see trusted-keys list")
         kept = [key for key in kept if key not in gone]
+        said += [f"no longer trusted: {key}" for key in gone]
     keys.write_keys(kept)
+    for line in said:
+        click.echo(line)

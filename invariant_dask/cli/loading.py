@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
 import traceback
 import warnings
@@ -13,7 +14,7 @@ from typing import Any
 
 from click import echo, style
 
-from invariant_dask.errors import GraphError, OpPackageWarning
+from invariant_dask.errors import GraphError, InvariantError, OpPackageWarning
 from invariant_dask.graph.model import Node
 
 
@@ -39,19 +40,42 @@ def load_graph(where: str) -> Mapping[str, Node]:
         raise GraphError(msg)
     module = _run_file(path.resolve())
     if not hasattr(module, name):
-        known = [key for key, value in vars(module).items() if _is_graph(value)]
-        hint = f"; it has {', '.join(map(repr, known))}" if known else ""
-        msg = f"{path} has no {name!r}{hint}"
-        raise GraphError(msg)
+        raise GraphError(f"{path} has no {name!r}{_graphs_in(module, 'it')}")
     found = getattr(module, name)
     if callable(found) and not isinstance(found, Mapping):
-        found = found()
+        found = _called(found, where, module)
     if not isinstance(found, Mapping):
         msg = (
             f"{where} is of type {type(found).__name__}, not a graph or a function that returns one"
         )
-        raise GraphError(msg)
+        raise GraphError(msg + _graphs_in(module))
     return found
+
+
+def _called(function: Any, where: str, module: Any) -> Any:
+    """Call what should return a graph, if it can be called so."""
+    try:
+        signature = inspect.signature(function)
+        signature.bind()
+    except TypeError as error:
+        msg = f"{where} is a function that cannot be called without arguments ({error}), so it "
+        msg += f"returns no graph{_graphs_in(module)}"
+        raise GraphError(msg) from None
+    except ValueError:  # some builtin, of which nobody knows what it takes
+        pass
+    path = str(getattr(module, "__file__", ""))
+    try:
+        return function()
+    except InvariantError:
+        raise
+    except Exception as error:
+        msg = f"{where} failed while it made the graph:\n{_told(error, path)}"
+        raise GraphError(msg) from error
+
+
+def _graphs_in(module: Any, who: str = "the file") -> str:
+    known = [key for key, value in vars(module).items() if _is_graph(value)]
+    return f"; {who} has {', '.join(map(repr, known))}" if known else ""
 
 
 def import_code(sources: Iterable[str]) -> None:
@@ -109,14 +133,16 @@ def _run_file(path: Path) -> Any:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        # From the user's own first line on: the way there says nothing.
-        trace = error.__traceback__
-        while trace is not None and trace.tb_frame.f_code.co_filename != str(path):
-            trace = trace.tb_next
-        told = "".join(traceback.format_exception(type(error), error, trace)).rstrip()
-        msg = f"{path} failed while it was read:\n{told}"
-        raise GraphError(msg) from error
+        raise GraphError(f"{path} failed while it was read:\n{_told(error, path)}") from error
     return module
+
+
+def _told(error: Exception, path: str | Path) -> str:
+    """Return a traceback from the user's own first line on: the way there says nothing."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename != str(path):
+        trace = trace.tb_next
+    return "".join(traceback.format_exception(type(error), error, trace)).rstrip()
 
 
 def _is_graph(value: object) -> bool:

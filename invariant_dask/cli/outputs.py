@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+from invariant_dask.cli.saving import cure, is_file, saver
 from invariant_dask.errors import InvariantError, UnknownOpError
 
 
@@ -25,6 +26,10 @@ def told(error: InvariantError) -> str:
     if isinstance(error, UnknownOpError) and not error.reason:
         return f"{error} (--import FILE.py or --import MODULE runs it)"
     return str(error)
+
+
+def _in_python(name: str) -> str:
+    return f"compile(graph, [{name!r}]).compute()"
 
 
 class OutputError(click.ClickException):
@@ -92,8 +97,17 @@ class Target:
         else:
             write_file(self.file, lambda path: _fill(path, data))
 
-    def write_values(self, values: Mapping[str, Any]) -> None:
+    def write_values(
+        self, values: Mapping[str, Any], python: Callable[[str], str] = _in_python
+    ) -> None:
         """Write outputs: the value of one, or a mapping of several by id.
+
+        Parameters
+        ----------
+        values
+            The outputs by id.
+        python
+            Returns the expression that gives an output in Python, for those without another form.
 
         Raises
         ------
@@ -102,18 +116,25 @@ class Target:
         """
         if len(values) == 1:
             [(name, value)] = values.items()
-            if self._is_binary(name, value):
+            save = None
+            if self.file is not None and self.format != "json":
+                save = saver(value, self.file.suffix)
+            if self.file is not None and save is not None:
+                write_file(self.file, lambda path: _saved(name, save, path))
+                return
+            if self._is_binary(name, value, python):
                 self._write_binary(name, value)
                 return
-        encoded = {name: _encode(name, value) for name, value in values.items()}
+        encoded = {name: _encode(name, value, python) for name, value in values.items()}
         self.write_json(encoded[name] if len(values) == 1 else encoded)
 
-    def _is_binary(self, name: str, value: Any) -> bool:
+    def _is_binary(self, name: str, value: Any, python: Callable[[str], str]) -> bool:
         if self.format == "json" or not _has_bytes(value):
             if self.format == "binary":
+                other = "write it as JSON" if _has_json(value) else cure(value, python(name))
                 raise OutputError(
                     f"output {name!r} is of type {type(value).__name__}; binary output is that of "
-                    "bytes or an ICacheable; write it as JSON"
+                    f"bytes, a FileArtifact or an ICacheable; {other}"
                 )
             return False
         if self.format == "binary" or self.file is not None:
@@ -180,7 +201,18 @@ def _fill(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-def _encode(name: str, value: Any) -> Any:
+def _has_json(value: Any) -> bool:
+    from invariant_dask.graph.positions import Fault
+    from invariant_dask.graph.write_values import write_value
+
+    try:
+        write_value(value)
+    except Fault:
+        return False
+    return True
+
+
+def _encode(name: str, value: Any, python: Callable[[str], str]) -> Any:
     from invariant_dask.graph.positions import Fault, show_path
     from invariant_dask.graph.write_values import write_value
 
@@ -188,18 +220,23 @@ def _encode(name: str, value: Any) -> Any:
         return write_value(value)
     except Fault as fault:
         where = f" (at {show_path(fault.path)})" if fault.path else ""
-        raise OutputError(f"output {name!r} cannot be written as JSON: {fault}{where}") from None
+        why = f"{fault}{where}; {cure(value, python(name))}"
+        raise OutputError(f"output {name!r} cannot be written as JSON: {why}") from None
 
 
 def _has_bytes(value: Any) -> bool:
-    return isinstance(value, bytes) or (
-        not isinstance(value, type) and callable(getattr(value, "to_stream", None))
+    return (
+        isinstance(value, bytes)
+        or is_file(value)
+        or (not isinstance(value, type) and callable(getattr(value, "to_stream", None)))
     )
 
 
 def _bytes_of(name: str, value: Any) -> bytes:
     if isinstance(value, bytes):
         return value
+    if is_file(value):
+        return bytes(value.read_bytes())
     to_file = getattr(value, "to_file", None)
     if callable(to_file):
         import tempfile  # it is slow to import, and rarely needed
@@ -211,6 +248,16 @@ def _bytes_of(name: str, value: Any) -> bytes:
     stream = io.BytesIO()
     _foreign(name, value.to_stream, stream)
     return stream.getvalue()
+
+
+def _saved(name: str, save: Callable[[Path], Any], path: Path) -> None:
+    try:
+        save(path)
+    except OSError:
+        raise  # about the file
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        raise OutputError(f"output {name!r} cannot be written to {path.suffix}: {what}") from error
 
 
 def _foreign(name: str, write: Callable[[Any], Any], to: Any) -> None:

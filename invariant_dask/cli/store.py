@@ -5,25 +5,27 @@ from __future__ import annotations
 import getpass
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from invariant_dask.cli.outputs import OutputError
+from invariant_dask.cli.store_files import files_of
+from invariant_dask.cli.store_removal import op_or_digest, refuse_pinned
 from invariant_dask.cli.store_tiers import (
+    CURE,
     nearest,
     only,
-    refuse_pinned,
     stores_of,
     tell_each,
     tiers_of,
     writable,
 )
 from invariant_dask.cli.store_view import progress, tell
+from invariant_dask.store.sizes import counted, parse_age, parse_size
 
 if TYPE_CHECKING:
-    from invariant_dask.core.digest import BlobId
     from invariant_dask.store.base import Store
 
 _json = click.option("--json", "plain", is_flag=True, help="All of it as JSON.")
@@ -33,21 +35,43 @@ _digests = click.argument("digests", metavar="DIGEST...", nargs=-1, required=Tru
 
 def _command(name: str, *parameters: Callable[..., Any]) -> Callable[..., Any]:
     def make(function: Callable[..., Any]) -> Callable[..., Any]:
-        for parameter in (*reversed(parameters), _json):
-            function = parameter(function)
-        store.add_command(click.command(name)(click.pass_obj(function)))
+        @click.pass_obj
+        @wraps(function)
+        def called(where: str | None, /, own: str | None, **given: Any) -> Any:
+            return function(own or where, **given)
+
+        command: Callable[..., Any] = called
+        for parameter in (*reversed(parameters), _json, _store("own")):
+            command = parameter(command)
+        store.add_command(click.command(name)(command))
         return function
 
     return make
 
 
+def _store(name: str) -> Callable[..., Any]:
+    return click.option(
+        "--store",
+        name,
+        metavar="STORE",
+        help="A folder, a URL, or a JSON list of these; by default $INVARIANT_STORE or .invariant.",
+    )
+
+
+def _checked(
+    name: str, metavar: str, check: Callable[..., object], about: str
+) -> Callable[..., Any]:
+    """Return an option with a size or age, whose mistakes are told under its own name."""
+
+    def checked(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
+        check(text, name)
+        return text
+
+    return click.option(name, metavar=metavar, help=about, callback=checked)
+
+
 @click.group()
-@click.option(
-    "--store",
-    "where",
-    metavar="STORE",
-    help="A folder or URL; by default $INVARIANT_STORE or .invariant.",
-)
+@_store("where")
 @click.pass_context
 def store(context: click.Context, where: str | None) -> None:
     """Look after a store.
@@ -84,6 +108,9 @@ def list_(where: str | None, op: str, limit: int, plain: bool) -> None:
         now = upkeep.keeper_of(opened).now()
         records = upkeep.list_records(opened, op)
         listed = records[:limit] if limit > 0 else records
+        if not records:
+            what = f"records of ops whose name starts with {op!r}" if op else "records"
+            click.echo(f"{opened.url} has no {what}", err=True)
         return store_view.records(listed, len(records), now), listed
 
     tell_each(where, plain, look)
@@ -92,12 +119,12 @@ def list_(where: str | None, op: str, limit: int, plain: bool) -> None:
 @_command("show", _digest)
 def show(where: str | None, digest: str, plain: bool) -> None:
     """Show what is stored under DIGEST, what made it, and from what."""
-    from invariant_dask.cli import store_view
+    from invariant_dask.cli import store_show
     from invariant_dask.store import upkeep
 
     _, shown = nearest(stores_of(where), lambda opened: upkeep.show(opened, digest))
-    told = store_view.describe(shown)
-    tell(store_view.artifact(told), told, plain)
+    told = store_show.describe(shown)
+    tell(store_show.artifact(told), told, plain)
 
 
 @_command(
@@ -125,17 +152,15 @@ def verify(where: str | None, sample: int | None, seed: int | None, plain: bool)
 
 @_command(
     "gc",
-    click.option("--max-size", metavar="SIZE", help="The most that may stay, such as 10GB."),
-    click.option("--max-age", metavar="AGE", help="What was not used for so long goes: 30d, 12h."),
+    _checked("--max-size", "SIZE", parse_size, "The most that may stay, such as 10GB."),
+    _checked("--max-age", "AGE", parse_age, "What was not used for so long goes: 30d, 12h."),
     click.option(
         "--keep-last",
         metavar="N",
         type=click.IntRange(0),
         help="The latest N records of each op stay; alone, all others go.",
     ),
-    click.option(
-        "--grace", metavar="AGE", help="What is younger stays. [default: 1h, of objects 12h]"
-    ),
+    _checked("--grace", "AGE", parse_age, "What is younger stays. [default: 1h, of objects 12h]"),
     click.option("--dry-run", is_flag=True, help="Only say what would go, and why."),
     click.option(
         "--set",
@@ -220,8 +245,12 @@ def pins(where: str | None, plain: bool) -> None:
     from invariant_dask.store import upkeep
 
     def look(opened: Store) -> tuple[str, Any]:
-        found = upkeep.pins(opened)
-        lines = [f"{pin.digest.hex()}  {pin.by}  {pin.reason}".rstrip() for pin in found]
+        found = upkeep.pinned(opened)
+        lines = []
+        for pin in found:
+            op = pin.op or "(nothing is stored here now)"
+            told = pin.digest.hex(), op, pin.node, pin.by, pin.reason
+            lines.append("  ".join(filter(None, told)))
         return "".join(line + "\n" for line in lines), found
 
     tell_each(where, plain, look)
@@ -280,7 +309,7 @@ def pull(
     plain: bool,
 ) -> int:
     """Copy artifacts from another STORE: some DIGESTs, some ops, or all there are."""
-    return _copy(source, where, digests, ops, replace, plain)
+    return _copy(source, where, digests, ops, replace, plain, cure="pull STORE copies from there")
 
 
 @_command(
@@ -299,7 +328,7 @@ def copy(
     plain: bool,
 ) -> int:
     """Copy artifacts from one store to another: some DIGESTs, some ops, or all there are."""
-    return _copy(source, to, digests, ops, replace, plain)
+    return _copy(source, to, digests, ops, replace, plain, cure="copy FROM TO copies from there")
 
 
 def _copy(
@@ -309,11 +338,12 @@ def _copy(
     ops: Sequence[str],
     replace: bool,
     plain: bool,
+    cure: str = CURE,
 ) -> int:
     from invariant_dask.store import upkeep
     from invariant_dask.store.opening import open_store
 
-    sources = stores_of(source)
+    sources = stores_of(source, cure)
     # What is asked for is there, before the other store is made.
     wanted: dict[Store, list[bytes]] = {opened: [] for opened in sources}
     for digest in digests:
@@ -332,7 +362,7 @@ def _copy(
     return 1 if told.lost else 0
 
 
-@_command("rm", click.argument("what", metavar="OP|DIGEST", nargs=-1, required=True))
+@_command("rm", click.argument("what", metavar="OP|DIGEST...", nargs=-1, required=True))
 def rm(where: str | None, what: Sequence[str], plain: bool) -> int:
     """Forget all of an op, or what is under a digest, in all tiers of a chain; `gc` frees the room.
 
@@ -341,11 +371,15 @@ def rm(where: str | None, what: Sequence[str], plain: bool) -> int:
     from invariant_dask.store.finding import joined
 
     tiers = tiers_of(where)
-    for tier in tiers:
-        refuse_pinned(tier.store, what)
-    opened = joined(tiers)
-    counts = {each: opened.invalidate(each) for each in what}
-    tell("".join(f"{each}: {n} entries\n" for each, n in counts.items()), counts, plain)
+    stores = [tier.store for tier in tiers]
+    # All are looked up before any is removed: one that is not unique must not stop halfway.
+    found = {each: op_or_digest(stores, each) for each in what}
+    for opened in stores:
+        refuse_pinned(opened, found)
+    together = joined(tiers)
+    counts = {each: together.invalidate(known) if known else 0 for each, known in found.items()}
+    lines = [f"{each}: {counted(n, 'entry', 'entries')}\n" for each, n in counts.items() if n]
+    tell("".join(lines), counts, plain)
     missing = [each for each, count in counts.items() if not count]
     if missing:
         raise OutputError(f"nothing is stored under {', '.join(missing)}; see store ls")
@@ -358,33 +392,7 @@ def path(where: str | None, digest: str, plain: bool) -> None:
 
     A file whose name ends in .zst is compressed.
     """
-    from invariant_dask.store import upkeep
-
-    stores = stores_of(where)
-    files = [file for opened in stores for file in _files_of_blob(opened, digest)]
-    if not files:
-        _, record = nearest(stores, lambda opened: upkeep.show(opened, digest).record)
-        # Which tier has the blobs is another matter.
-        files = [
-            file for opened in stores for blob, _ in record.parts for file in _files(opened, blob)
-        ]
-        if not files:
-            inside = "its bytes are in the index" if not record.parts else "none is on this machine"
-            raise OutputError(f"{digest} has no file: {inside}")
+    files = files_of(stores_of(where), digest)
     if any(file.endswith(".zst") for file in files):
         click.echo("what ends in .zst is compressed: zstd -dc FILE gives its bytes", err=True)
     tell("".join(f"{file}\n" for file in files), files, plain)
-
-
-def _files_of_blob(opened: Store, digest: str) -> list[str]:
-    from invariant_dask.core.digest import BlobId
-    from invariant_dask.store.naming import names_digest, parse_digest
-
-    return _files(opened, BlobId(parse_digest(digest))) if names_digest(digest) else []
-
-
-def _files(opened: Store, blob: BlobId) -> list[str]:
-    from invariant_dask.store import upkeep
-
-    file = upkeep.keeper_of(opened).path_of(blob)
-    return [str(file)] if file is not None and file.exists() else []

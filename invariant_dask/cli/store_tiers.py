@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+CURE = "name one with --store"
 
-def tiers_of(where: str | None) -> list[Tier]:
+
+def tiers_of(where: str | None, cure: str = CURE) -> list[Tier]:
     """Open what is there: looking after a store must not make one by mistake."""
     from invariant_dask.store.finding import find_stores
 
-    return find_stores(where)
+    return find_stores(where, cure)
 
 
 def tell_each(
@@ -83,9 +85,9 @@ def nearest(stores: Sequence[Store], ask: Callable[[Store], T]) -> tuple[Store, 
     return stores[-1], ask(stores[-1])
 
 
-def stores_of(where: str | None) -> list[Store]:
+def stores_of(where: str | None, cure: str = CURE) -> list[Store]:
     """Return the store, or those of all tiers, from near to far."""
-    return [tier.store for tier in tiers_of(where)]
+    return [tier.store for tier in tiers_of(where, cure)]
 
 
 def writable(where: str | None) -> list[Store]:
@@ -105,25 +107,3 @@ def only(where: str | None, what: str) -> Store:
         names = ", ".join(tier.store.place for tier in tiers)
         raise click.UsageError(f"{what} is for one store; choose one with --store: {names}")
     return tiers[0].store
-
-
-def refuse_pinned(opened: Store, what: Sequence[str]) -> None:
-    """Refuse to forget anything if some of it is pinned."""
-    from invariant_dask.store import upkeep
-    from invariant_dask.store.naming import names_digest, parse_digest
-
-    if opened.keeper() is None:
-        return
-    pinned = {pin.digest for pin in upkeep.pins(opened)}
-    if not pinned:
-        return
-    records = upkeep.list_records(opened)
-    for each in what:
-        digest = parse_digest(each) if names_digest(each) else b""
-        for record in records:
-            names = {record.digest, *record.planned}
-            held = names & pinned
-            if held and (record.op == each or digest in names):
-                raise OutputError(
-                    f"{each}: {min(held).hex()} is pinned, so nothing is forgotten; see store unpin"
-                )

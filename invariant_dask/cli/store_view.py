@@ -8,16 +8,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import is_dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from invariant_dask.store.sizes import SECOND, age_text, size_text
+from invariant_dask.store.sizes import age_text, counted, size_text
 
 if TYPE_CHECKING:
-    from invariant_dask.store.upkeep import Listed, Overview, Report, Shown, Verified
+    from invariant_dask.store.upkeep import Listed, Overview, Report, Verified
 
 _SHOWN = 20
 _OFTEN = 0.2
@@ -68,17 +67,29 @@ def progress() -> Iterator[Callable[[str, int], None] | None]:
 
 def overview(told: Overview) -> str:
     """Return what `stats` prints."""
-    counts = f"{told.records} records, {told.planned} planned entries, {told.blobs} blobs"
-    lines = [f"  {counts}: {size_text(told.size)}"]
+    records = counted(told.records, "record")
+    planned = counted(told.planned, "planned entry", "planned entries")
+    counts = f"{records}, {planned}, {counted(told.blobs, 'blob')}"
+    lines = [f"  {counts}: {size_text(told.size)}", f"  {told.signed} of {records} signed"]
     if told.unnamed:
         unnamed = size_text(told.size_of_unnamed)
-        lines.append(f"  {told.unnamed} blobs that no record names: {unnamed}")
+        lines.append(f"  {counted(told.unnamed, 'blob')} that no record names: {unnamed}")
+    if told.lost:
+        lost = counted(told.lost, "record names", "records name")
+        lines.append(f"  {lost} a blob that is gone: store gc forgets them")
     if told.codes.records:
         codes = size_text(told.codes.size)
-        lines.append(f"  the code of ops as text, {told.codes.records} times: {codes}")
+        times = counted(told.codes.records, "time")
+        lines.append(f"  the code of ops as text, {times}: {codes}")
     if told.damaged:
-        lines.append(f"  {told.damaged} damaged entries: run store verify")
-    lines.append(f"  {told.pins} pins, {told.runs} runs that rely on something here")
+        damaged = counted(told.damaged, "damaged entry", "damaged entries")
+        lines.append(f"  {damaged}: run store verify")
+    if told.aside:
+        aside = counted(told.aside, "damaged thing")
+        size = size_text(told.size_of_aside)
+        lines.append(f"  {aside} set aside in quarantine/: {size}; store gc frees it after a week")
+    runs = counted(told.runs, "run that relies", "runs that rely")
+    lines.append(f"  {counted(told.pins, 'pin')}, {runs} on something here")
     budget = told.budget
     if not budget.is_empty:
         limits = []
@@ -93,7 +104,8 @@ def overview(told: Overview) -> str:
         lines.append("")
     width = max((len(op) for op in told.ops), default=0)
     for op, of_op in sorted(told.ops.items(), key=lambda each: -each[1].size):
-        lines.append(f"  {op:{width}}  {of_op.records:7} records  {size_text(of_op.size):>9}")
+        many = "record " if of_op.records == 1 else "records"
+        lines.append(f"  {op:{width}}  {of_op.records:7} {many}  {size_text(of_op.size):>9}")
     return "\n".join(lines) + "\n"
 
 
@@ -109,62 +121,19 @@ def records(listed: Sequence[Listed], total: int, now: int) -> str:
     return "".join(line + "\n" for line in lines)
 
 
-def describe(shown: Shown) -> dict[str, Any]:
-    """Return what `show` shows, as plain JSON."""
-    record = shown.record
-    about = record.about
-    entry = shown.asked
-    told = {
-        "resolved": record.resolved.hex(),
-        "hash": record.hash.hex(),
-        "op": about.op,
-        "node": about.node,
-        "kind": record.kind,
-        "size": record.size,
-        "created": _date(about.created),
-        "seconds": about.nanoseconds / SECOND,
-        "writer": about.writer,
-        "run": about.run,
-        "code": about.code or None,
-        "pinned": shown.is_pinned,
-        "blobs": [{"blob": blob.hex(), "size": length} for blob, length in record.parts],
-        "missing": [blob.hex() for blob in shown.missing],
-        "files": [str(file) for file in shown.files],
-        "planned": None,
-    }
-    if entry is not None:
-        told["planned"] = {
-            "digest": entry.planned.hex(),
-            "writer": entry.writer,
-            "created": _date(entry.created),
-            "inputs": {planned.hex(): artifact.hex() for planned, artifact in entry.inputs},
-        }
-    return told
-
-
-def artifact(told: dict[str, Any]) -> str:
-    """Return what `show` prints."""
-    lines = [f"{click.style(told['op'], bold=True)}  {told['kind']}, {size_text(told['size'])}"]
-    names = ("resolved", "hash", "node", "created", "seconds", "writer", "run", "code")
-    lines += [f"  {name:9} {told[name]}" for name in names if told[name] not in {None, ""}]
-    if told["pinned"]:
-        lines.append("  pinned")
-    if (planned := told["planned"]) is not None:
-        lines.append(f"  planned   {planned['digest']}")
-        lines += [f"    input   {digest}" for digest in planned["inputs"]]
-    for blob in told["blobs"]:
-        gone = "  is gone" if blob["blob"] in told["missing"] else ""
-        lines.append(f"  blob      {blob['blob']}  {size_text(blob['size'])}{gone}")
-    return "\n".join(lines) + "\n"
-
-
 def verified(told: Verified) -> str:
     """Return what `verify` prints."""
     lines = [
         f"{click.style(each.what, fg='red')} {each.digest.hex()}  {each.op}  {each.reason}"
         for each in told.damage
     ]
-    return "".join(line + "\n" for line in [*lines, str(told)])
+    lines.append(str(told))
+    if told.damage:
+        lines.append(
+            "next: what is damaged is set aside and made again by the run that needs it; "
+            "store gc --grace 0s forgets records whose blobs are gone, store rm DIGEST any"
+        )
+    return "".join(line + "\n" for line in lines)
 
 
 def collected(told: Report) -> str:
@@ -172,9 +141,11 @@ def collected(told: Report) -> str:
     lines = []
     if told.dry_run:
         shown = told.removals[:_SHOWN]
-        lines = [
+        if shown:
+            lines.append(f"{'what':13}  {'digest':12}  {'itself':>9}  {'its blobs':>9}")
+        lines += [
             f"{each.what:13}  {each.digest.hex()[:12]}  {size_text(each.size):>9}  "
-            f"{each.op}  {each.why}".rstrip()
+            f"{size_text(each.named) if each.named else '':>9}  {each.op}  {each.why}".rstrip()
             for each in shown
         ]
         if len(told.removals) > len(shown):
@@ -189,7 +160,3 @@ def collected(told: Report) -> str:
 def collected_json(told: Report) -> dict[str, Any]:
     """Return what `gc --json` prints."""
     return {**vars(told), "freed": told.freed, "size_after": told.size_after}
-
-
-def _date(nanoseconds: int) -> str:
-    return datetime.fromtimestamp(nanoseconds / SECOND, UTC).isoformat(timespec="seconds")

@@ -37,6 +37,8 @@ class Run(Shown):
     """What happened to the nodes that got a task, by planned digest in hex."""
     earlier: list[Plan] = field(default_factory=list)
     """The plans of what had to be known before all switches were decided."""
+    again: list[Plan] = field(default_factory=list)
+    """The plans of that which had to be made anew, such as when an artifact was lost."""
 
     missed: list[Missed] = field(default_factory=list)
     """What tiers of a chain do not have, though it was published in this run or before it."""
@@ -55,12 +57,13 @@ class Run(Shown):
     def end_stage(self) -> None:
         """Make room for the next stage of the run: a switch is decided now."""
         self.earlier.append(self.plan)
+        self.again += self.plans[1:]
         self.values, self.plans = {}, []
 
     def planned(self) -> list[PlannedNode]:
-        """Return what was planned to run, with the reasons, in all stages of the run."""
+        """Return what was planned to run, with the first reasons, in all plans of the run."""
         nodes: dict[str, PlannedNode] = {}
-        for plan in (*self.earlier, self.plan):
+        for plan in (*self.earlier, self.plan, *self.again, *self.plans[1:]):
             for node in plan.nodes():
                 if node.decision is Decision.RUN:
                     nodes.setdefault(node.node, node)

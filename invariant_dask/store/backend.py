@@ -200,6 +200,13 @@ class Backend(ABC):
         """Say why a blob counts as absent though it is there, if it is."""
         return ""
 
+    def _length_of_blob(self, blob: BlobId) -> int | None:  # noqa: ARG002
+        """Return how long the blob is that is there; None if there is none, or it cannot be told.
+
+        Only asked when it is not what was expected.
+        """
+        return None
+
     @abstractmethod
     def _write_blobs(self, blobs: Mapping[BlobId, Buffer]) -> None:
         """Keep blobs, each visible only when whole; those already there may be left alone."""

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from invariant_dask.errors import SpecError, StoreLayoutError
-from invariant_dask.store.keeper import Keeper
-from invariant_dask.store.sizes import HOUR, parse_age, parse_size
+from invariant_dask.store.keeper import Keeper, SeenEntry
+from invariant_dask.store.sizes import HOUR, age_text, parse_age, parse_size
 
 logger = logging.getLogger("invariant_dask.store")
 
@@ -55,6 +57,24 @@ class Budget:
         """Whether nothing has to go but what nobody needs."""
         return self == Budget()
 
+    def excludes(self, unused: int, size: int) -> str:
+        """Return why an artifact has to go that is not spared; an empty text if it may stay.
+
+        Parameters
+        ----------
+        unused
+            Nanoseconds since it was last used.
+        size
+            Bytes of all that is still to stay, with it.
+        """
+        if self.max_age is not None and unused >= self.max_age:
+            return f"last used {age_text(unused)} ago"
+        if self.max_size is not None and size > self.max_size:
+            return "used least recently, and there is too much"
+        if self.keep_last is not None and self == Budget(keep_last=self.keep_last):
+            return f"not among the latest {self.keep_last} of its op"
+        return ""
+
 
 def read_budget(keeper: Keeper) -> Budget:
     """Return the budget that was set for a store.
@@ -97,3 +117,17 @@ def is_due(keeper: Keeper, budget: Budget) -> bool:
         return False
     keeper.write_note("", _COLLECTED, b"")
     return True
+
+
+def latest_of_each(records: Iterable[SeenEntry], number: int | None) -> set[bytes]:
+    """Return the digests of so many of the latest records of each op."""
+    if not number:
+        return set()
+    by_op: defaultdict[str, list[SeenEntry]] = defaultdict(list)
+    for record in records:
+        by_op[record.op].append(record)
+    latest: set[bytes] = set()
+    for same in by_op.values():
+        same.sort(key=lambda entry: (entry.created, entry.digest), reverse=True)
+        latest.update(entry.digest for entry in same[:number])
+    return latest

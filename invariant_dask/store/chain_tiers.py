@@ -274,6 +274,10 @@ class Tiers(Store):
         answers = (tier.ask(lambda store: store._why_unread(blob)) for tier in self._tiers)  # noqa: SLF001
         return next((why for why in answers if why), "")
 
+    def _length_of_blob(self, blob: BlobId) -> int | None:
+        answers = (tier.ask(lambda store: store._length_of_blob(blob)) for tier in self._tiers)  # noqa: SLF001
+        return next((length for length in answers if length is not None), None)
+
     def _quarantine_entry(self, digest: bytes, data: bytes) -> None:
         def keep(row: EntryRow) -> bool:
             return row.digest != digest or row.data not in (data, b"")

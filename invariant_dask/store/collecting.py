@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from invariant_dask.core.digest import BlobId
-from invariant_dask.errors import StoreError
+from invariant_dask.errors import StoreError, StoreUnavailableError
 from invariant_dask.store.base import Store
-from invariant_dask.store.budget import Budget, is_due, read_budget
+from invariant_dask.store.budget import Budget, is_due, latest_of_each, read_budget
 from invariant_dask.store.evictions import note_evictions
-from invariant_dask.store.keeper import Keeper, SeenBlob, SeenEntry
+from invariant_dask.store.keeper import Keeper, SeenAside, SeenBlob, SeenEntry
 from invariant_dask.store.notes import (
     Roots,
     is_held,
@@ -30,13 +30,16 @@ from invariant_dask.store.notes import (
     read_roots,
     remove_old_roots,
 )
-from invariant_dask.store.removals import NOT_NAMED, Removal, Report
-from invariant_dask.store.sizes import MINUTE, age_text, parse_age, size_text
+from invariant_dask.store.removals import GONE, NOT_NAMED, Removal, Report
+from invariant_dask.store.sizes import DAY, MINUTE, age_text, parse_age, size_text
 
 logger = logging.getLogger("invariant_dask.store")
 
 GRACE = MINUTE
 """How long a writer that needs room spares new entries, if anything else can go."""
+
+ASIDE = 7 * DAY
+"""How long what was damaged is kept for a look, if nobody says otherwise."""
 
 _BATCH = 256
 
@@ -70,7 +73,8 @@ def collect(
         go. Without all three, the budget that was set for the store is kept.
     grace
         What is younger stays: seconds or text. By default an hour, or 12 in an object store; blobs
-        of an object store stay for 8 hours at least.
+        of an object store stay for 8 hours at least. What was damaged is kept for a look: so long,
+        or for a week by default, and not at all on a disk without any room.
     dry_run
         Whether nothing is removed, and only said what would be.
     progress
@@ -82,29 +86,42 @@ def collect(
         If the store is of another kind, or the budget makes no sense.
     StoreUnavailableError
         If the store cannot be read or written.
+
+    Notes
+    -----
+    A record whose blob is gone can never be used and goes too, pinned or not.
     """
     keeper = keeper_of(store)
+    if keeper.is_read_only and not keeper.is_full and not dry_run:
+        msg = f"{store.url} cannot be written: nothing goes; a dry run says what would"
+        raise StoreUnavailableError(msg)
     budget = Budget.of(max_size, max_age, keep_last)
     if budget.is_empty:
         budget = read_budget(keeper)
     given = parse_age(grace, "grace")
     spared = keeper.grace if given is None else given
+    aside = 0 if keeper.is_full else ASIDE if given is None else given
+    collector = _Collector(keeper, spared, progress, aside=aside)
     if keeper.is_full and not dry_run:
-        _make_way(keeper, budget, spared)
-    report = _Collector(keeper, spared, progress).collect(budget, dry_run=dry_run)
+        collector.count_in(*_make_way(keeper, budget, spared))
+    report = collector.collect(budget, dry_run=dry_run)
     _count(store, keeper, report)
     return report
 
 
-def _make_way(keeper: Keeper, budget: Budget, spared: int) -> None:
+def _make_way(
+    keeper: Keeper, budget: Budget, spared: int
+) -> tuple[list[SeenBlob], list[SeenAside]]:
     """Have files of blobs that are to go removed first, as noting what goes takes room.
 
     A record that is left without them for a moment is one whose blobs are gone: a miss.
     """
-    chosen = _Collector(keeper, spared, None).collect(budget, dry_run=True).removals
+    looked = _Collector(keeper, spared, None)
+    chosen = looked.collect(budget, dry_run=True).removals
     blobs = [removal for removal in chosen if removal.what == "blob"]
     blobs.sort(key=lambda removal: removal.why != NOT_NAMED)
-    keeper.make_way([BlobId(removal.digest) for removal in blobs])
+    gone = keeper.make_way([BlobId(removal.digest) for removal in blobs])
+    return [looked.blobs[blob] for blob in gone], looked.aside
 
 
 def make_room(store: Store, keeper: Keeper, limit: int) -> int:
@@ -163,8 +180,7 @@ def _count(store: Store, keeper: Keeper, report: Report) -> int:
     entries = report.count("record") + report.count("planned entry")
     if entries and not report.dry_run:
         store._count(evicted=entries)  # noqa: SLF001  the counters of all stores
-        gone = [each.digest for each in report.removals if each.what != "blob"]
-        note_evictions(store, keeper, gone)
+        note_evictions(store, keeper, report.evicted)
     return 0 if report.dry_run else entries
 
 
@@ -175,24 +191,34 @@ class _Collector:
         grace: int,
         progress: Progress | None,
         orphans: int | None = None,
+        aside: int = ASIDE,
     ) -> None:
         self.keeper = keeper
         self.grace = grace
         self.blob_grace = max(grace if orphans is None else orphans, keeper.blob_grace)
+        self.aside_grace = aside
         self.tell = progress or (lambda _what, _done: None)
         self.now = keeper.now()
         self.blobs: dict[BlobId, SeenBlob] = {}
         self.entries: dict[bytes, SeenEntry] = {}
         self.claims: defaultdict[bytes, list[SeenEntry]] = defaultdict(list)
         self.users: Counter[BlobId] = Counter()
+        self.aside: list[SeenAside] = []
+        self.cleared: dict[BlobId, SeenBlob] = {}
         self.report = Report()
+
+    def count_in(self, blobs: Iterable[SeenBlob], aside: Iterable[SeenAside]) -> None:
+        """Count what had to go before anything could be noted as if it were there still."""
+        self.cleared = {blob.blob: blob for blob in blobs}
+        self.aside += aside
 
     def collect(self, budget: Budget, *, dry_run: bool = False, pressing: bool = False) -> Report:
         self.report.dry_run = dry_run
         pinned = frozenset(pin.digest for pin in pins_of(self.keeper))
         roots = read_roots(self.keeper, self.now)
         self.scan()
-        chosen = self.choose(budget, pinned, roots)
+        lost = self.lost(roots)
+        chosen = [*((record, GONE) for record in lost), *self.choose(budget, pinned, roots, lost)]
         if not dry_run:
             chosen = self.remove_records(chosen)
         else:
@@ -201,15 +227,19 @@ class _Collector:
             self.users.subtract(entry.blobs)
             del self.entries[entry.digest]
         self.remove_orphans({blob for entry, _ in chosen for blob in entry.blobs}, dry_run)
-        self.remove_claims({entry.digest for entry, _ in chosen}, dry_run)
+        reasons = {e.digest: why if why == GONE else "its record went" for e, why in chosen}
+        self.remove_claims(reasons, dry_run)
         if not dry_run and not pressing:
             self.keeper.tidy(self.entries.keys(), self.now - self.grace)
             remove_old_roots(self.keeper, self.now)
+        if not pressing:
+            self.remove_aside(dry_run)
         return self.report
 
     def scan(self) -> None:
         for blob in self.keeper.blobs():
             self.blobs[blob.blob] = blob
+        self.blobs |= self.cleared
         self.tell("blobs listed", len(self.blobs))
         for entry in self.keeper.entries():
             self.entries[entry.digest] = entry
@@ -223,19 +253,49 @@ class _Collector:
         self.report.damaged = sum(entry.damaged for entry in self.entries.values())
         self.report.size_before = sum(entry.size for entry in self.entries.values())
         self.report.size_before += sum(blob.size for blob in self.blobs.values())
+        self.aside += self.keeper.aside()
 
     # --- what goes ---
 
+    def lost(self, roots: Roots) -> list[SeenEntry]:
+        """Return the records that nobody can use: a blob that they name is gone."""
+        there = {blob.blob for blob in self.blobs.values() if blob.is_there}
+        lost = []
+        for record in self.entries.values():
+            if record.target is not None or there.issuperset(record.blobs):
+                continue
+            names = self.names(record)
+            if (
+                self.used(record, names, roots) <= self.now - self.grace
+                and not is_held(names, roots)
+                # It may have been written since the blobs were listed.
+                and not all(self.keeper.is_there(blob) for blob in record.blobs)
+            ):
+                lost.append(record)
+        return lost
+
+    def used(self, record: SeenEntry, names: Iterable[bytes], roots: Roots) -> int:
+        return max(record.used, *(roots.used.get(name, 0) for name in names))
+
     def choose(
-        self, budget: Budget, pinned: frozenset[bytes], roots: Roots
+        self,
+        budget: Budget,
+        pinned: frozenset[bytes],
+        roots: Roots,
+        lost: Collection[SeenEntry],
     ) -> list[tuple[SeenEntry, str]]:
-        """Return the records that have to go, and why."""
-        records = [e for e in self.entries.values() if e.target is None and not e.damaged]
-        last = _latest(records, budget.keep_last)
+        """Return the records that have to go by the budget, and why."""
+        gone = {record.digest for record in lost}
+        records = [
+            entry
+            for entry in self.entries.values()
+            if entry.target is None and not entry.damaged and entry.digest not in gone
+        ]
+        last = latest_of_each(records, budget.keep_last)
         free: list[tuple[int, SeenEntry]] = []
         for record in records:
             names = self.names(record)
-            used = max(record.used, *(roots.used.get(name, 0) for name in names))
+            used = self.used(record, names, roots)
             if not pinned.isdisjoint(names):
                 self.report.kept["pinned"] += 1
             elif is_held(names, roots):
@@ -248,17 +308,10 @@ class _Collector:
                 free.append((used, record))
         free.sort(key=lambda each: (each[0], each[1].created, each[1].digest))
         chosen = []
-        left = self.size_without_orphans()
+        left = self.size_without_orphans() - sum(record.size for record in lost)
         counts = Counter(self.users)
         for used, record in free:
-            why = ""
-            if budget.max_age is not None and used <= self.now - budget.max_age:
-                why = f"last used {age_text(self.now - used)} ago"
-            elif budget.max_size is not None and left > budget.max_size:
-                why = "used least recently, and there is too much"
-            elif budget.keep_last is not None and budget == Budget(keep_last=budget.keep_last):
-                why = f"not among the latest {budget.keep_last} of its op"
-            if why:
+            if why := budget.excludes(self.now - used, left):
                 chosen.append((record, why))
                 left -= self.freed_by(record, counts)
             else:
@@ -292,7 +345,8 @@ class _Collector:
             batch = {
                 entry: why
                 for entry, why in chosen[at : at + _BATCH]
-                if not is_held(names := self.names(entry), roots) and pinned.isdisjoint(names)
+                if not is_held(names := self.names(entry), roots)
+                and (why == GONE or pinned.isdisjoint(names))
             }
             gone = self.keeper.remove_entries(list(batch))
             removed += [(entry, batch[entry]) for entry in gone]
@@ -314,14 +368,16 @@ class _Collector:
                 why[blob] = NOT_NAMED
         todo = list(why)
         gone = todo if dry_run else list(self.in_batches(todo))
-        self.report.removals += [Removal("blob", b.blob, b.size, "", why[b]) for b in gone]
+        self.report.removals += [
+            Removal("blob", blob.blob, blob.size, "", why[blob]) for blob in gone if blob.is_there
+        ]
 
     def in_batches(self, todo: list[SeenBlob]) -> Iterable[SeenBlob]:
         for at in range(0, len(todo), _BATCH):
             yield from self.keeper.remove_blobs(todo[at : at + _BATCH])
             self.tell("blobs removed", at + _BATCH)
 
-    def remove_claims(self, records: set[bytes], dry_run: bool) -> None:
+    def remove_claims(self, records: Mapping[bytes, str], dry_run: bool) -> None:
         limit = self.now - self.grace
         chosen = []
         for target, claims in self.claims.items():
@@ -329,7 +385,7 @@ class _Collector:
                 continue
             for claim in claims:
                 if target in records:
-                    chosen.append((claim, "its record went"))
+                    chosen.append((claim, records[target]))
                 elif claim.used <= limit:
                     chosen.append((claim, "it points nowhere"))
         if not dry_run:
@@ -342,18 +398,18 @@ class _Collector:
         for claim, _ in chosen:
             self.entries.pop(claim.digest, None)
 
+    def remove_aside(self, dry_run: bool) -> None:
+        self.report.size_before += sum(seen.size for seen in self.aside)
+        old = [seen for seen in self.aside if seen.since <= self.now - self.aside_grace]
+        if not dry_run:
+            self.keeper.remove_aside(old)
+        for seen in old:
+            why = f"a damaged {seen.what}, set aside {age_text(self.now - seen.since)} ago"
+            self.report.removals.append(Removal("set aside", seen.digest, seen.size, "", why))
+
     def note(self, what: str, gone: Iterable[tuple[SeenEntry, str]]) -> None:
-        self.report.removals += [Removal(what, e.digest, e.size, e.op, why) for e, why in gone]
-
-
-def _latest(records: Iterable[SeenEntry], number: int | None) -> set[bytes]:
-    if not number:
-        return set()
-    by_op: defaultdict[str, list[SeenEntry]] = defaultdict(list)
-    for record in records:
-        by_op[record.op].append(record)
-    latest: set[bytes] = set()
-    for same in by_op.values():
-        same.sort(key=lambda entry: (entry.created, entry.digest), reverse=True)
-        latest.update(entry.digest for entry in same[:number])
-    return latest
+        for entry, why in gone:
+            named = sum(self.blobs[blob].size for blob in entry.blobs if blob in self.blobs)
+            self.report.removals.append(
+                Removal(what, entry.digest, entry.size, entry.op, why, named)
+            )

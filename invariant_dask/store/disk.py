@@ -42,6 +42,7 @@ from invariant_dask.store.folder import (
 )
 from invariant_dask.store.grouping import GroupCommit
 from invariant_dask.store.index import Index
+from invariant_dask.store.naming import aside_name
 from invariant_dask.store.record import EntryRow
 from invariant_dask.store.sizes import parse_size
 from invariant_dask.store.spool import Spool
@@ -349,6 +350,9 @@ class DiskStore(Store):
     def _why_unread(self, blob: BlobId) -> str:
         return self._blobs.why_unread(blob)
 
+    def _length_of_blob(self, blob: BlobId) -> int | None:
+        return self._blobs.length_of(blob)
+
     # --- damage ---
 
     def _quarantine_entry(self, digest: bytes, data: bytes) -> None:
@@ -379,8 +383,7 @@ class DiskStore(Store):
         for path in kept[: max(0, len(kept) - _QUARANTINE_LIMIT + 1)]:
             path.unlink(missing_ok=True)
             path.with_name(f"{path.name}.json").unlink(missing_ok=True)
-        # The time comes first: names sort by age.
-        return folder / f"{time.time_ns()}-{name.hex()}.{what}"
+        return folder / aside_name(name, what, time.time_ns())
 
 
 def _commit_all() -> None:

@@ -21,13 +21,15 @@ from invariant_dask.core.digest import BlobId
 from invariant_dask.errors import StoreUnavailableError
 from invariant_dask.store.blob_files import BlobFiles
 from invariant_dask.store.index import Index, delete_entry
-from invariant_dask.store.keeper import NOTE_LIMIT, Keeper, Note, SeenBlob, SeenEntry
+from invariant_dask.store.keeper import NOTE_LIMIT, Keeper, Note, SeenAside, SeenBlob, SeenEntry
+from invariant_dask.store.naming import parse_aside
+from invariant_dask.store.record import has_signature
 from invariant_dask.store.sizes import DAY, HOUR
 
 _CHUNK = 2000
 _AT_A_TIME = 16
 _ENTRIES = """
-SELECT rowid, digest, size, op, target, created, used FROM entries
+SELECT rowid, digest, size, op, target, created, used, substr(data, 33, 40) FROM entries
 WHERE rowid > ? ORDER BY rowid LIMIT ?"""
 # What a record that was replaced named, and the one that is there now does not.
 _STALE = """
@@ -98,20 +100,31 @@ class DiskKeeper(Keeper):
             named[digest].append(BlobId(blob))
         last = 0
         while rows := index.select(_ENTRIES, (last, _CHUNK)):
-            for last, digest, size, op, target, created, used in rows:
+            for last, digest, size, op, target, created, used, head in rows:
                 blobs = tuple(named.get(digest, ()))
                 mark = last, used
-                yield SeenEntry(digest, size, op, target, created, used, blobs, mark=mark)
+                signed = has_signature(head, size)
+                yield SeenEntry(
+                    digest, size, op, target, created, used, blobs, mark=mark, signed=signed
+                )
 
     def blobs(self) -> Iterator[SeenBlob]:
         listed = self._index.select("SELECT blob, size, written FROM blobs")
-        for blob, size, written in listed:
-            yield SeenBlob(BlobId(blob), size, written, "listed")
-        known = {blob for blob, _, _ in listed}
         with _reading(self._root):
-            for blob, size, written in self._blobs.listed():
-                if blob not in known:
-                    yield SeenBlob(blob, size, written, "unlisted")
+            files = {blob: (size, written) for blob, size, written in self._blobs.listed()}
+        for blob, size, written in listed:
+            is_there = files.pop(blob, None) is not None
+            yield SeenBlob(BlobId(blob), size if is_there else 0, written, "listed", is_there)
+        for blob, (size, written) in files.items():
+            yield SeenBlob(blob, size, written, "unlisted")
+
+    def is_there(self, blob: BlobId) -> bool:
+        with _reading(self._root):
+            return self._blobs.is_there(blob)
+
+    def claims_on(self, record: bytes, op: str) -> list[bytes]:  # noqa: ARG002
+        sql = "SELECT digest FROM entries WHERE target = ? ORDER BY created DESC"
+        return [digest for (digest,) in self._index.select(sql, (record,))]
 
     def size(self) -> int | None:
         return self._index.total_size()
@@ -139,7 +152,8 @@ class DiskKeeper(Keeper):
 
         return self._index.transact(remove)
 
-    def make_way(self, blobs: Sequence[BlobId]) -> None:
+    def make_way(self, blobs: Sequence[BlobId]) -> list[BlobId]:
+        gone: list[BlobId] = []
         with _reading(self._root):
             for path in _inside(self._root / "quarantine"):
                 path.unlink(missing_ok=True)
@@ -148,8 +162,10 @@ class DiskKeeper(Keeper):
                     break
                 for blob in blobs[at : at + _AT_A_TIME]:
                     self._blobs.remove(blob)
+                    gone.append(blob)
         if self._index.try_to_write():
             self.is_read_only = self.is_full = False
+        return gone
 
     def _take_off(self, sql: sqlite3.Connection, seen: SeenBlob) -> bool:
         if seen.mark == "unlisted":
@@ -174,6 +190,24 @@ class DiskKeeper(Keeper):
                     with contextlib.suppress(FileNotFoundError):
                         if path.stat().st_mtime_ns < limit:
                             path.unlink()
+
+    def aside(self) -> list[SeenAside]:
+        found = []
+        with _reading(self._root):
+            for path in _inside(self._root / "quarantine"):
+                named = parse_aside(path.name)
+                if named is not None:
+                    since, digest, what = named
+                    size = _size(path) + _size(_report_of(path))
+                    found.append(SeenAside(digest, what, size, since, path))
+        return found
+
+    def remove_aside(self, seen: Sequence[SeenAside]) -> None:
+        with _reading(self._root):
+            for each in seen:
+                assert isinstance(each.mark, Path), each
+                each.mark.unlink(missing_ok=True)
+                _report_of(each.mark).unlink(missing_ok=True)
 
     def path_of(self, blob: BlobId) -> Path:
         return self._blobs.find(blob)
@@ -241,6 +275,17 @@ class DiskKeeper(Keeper):
         with _reading(self._root):
             (self._root / folder / note.name).unlink(missing_ok=True)
         return True
+
+
+def _report_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _link(partial: str, path: str) -> None:

@@ -15,13 +15,15 @@ from invariant_dask.store.opening import DEFAULT_PATH, VARIABLE, described, list
 from invariant_dask.store.tiers import Tier
 
 
-def find_stores(where: str | None = None) -> list[Tier]:
+def find_stores(where: str | None = None, cure: str = "name one that is") -> list[Tier]:
     """Open a store, or each tier of a chain, if it is there.
 
     Parameters
     ----------
     where
         What `open_store` takes as text.
+    cure
+        What to do if there is none, for people.
 
     Returns
     -------
@@ -38,7 +40,7 @@ def find_stores(where: str | None = None) -> list[Tier]:
     items: Sequence[Any] = listed(name) if name.lstrip().startswith("[") else [name]
     found = [tier for item in items if (tier := _find(item)) is not None]
     if not found:
-        raise SpecError(f"there is no store at {name}; name one with --store")
+        raise SpecError(f"there is no store at {name}; {cure}")
     return found
 
 

@@ -34,6 +34,8 @@ class SeenEntry(NamedTuple):
     blobs: tuple[BlobId, ...] = ()
     damaged: bool = False
     """Whether it cannot be read, so that its blobs are not known."""
+    signed: bool = False
+    """Whether it carries a signature, good or not."""
     mark: object = None
     """What tells whether it was written or used since; for the keeper alone."""
 
@@ -46,6 +48,20 @@ class SeenBlob(NamedTuple):
     """Bytes that it takes, compressed or not."""
     written: int
     """When it was written, or somebody relied on its being there."""
+    mark: object = None
+    is_there: bool = True
+    """False if it is only listed: its file went, or is not written yet."""
+
+
+class SeenAside(NamedTuple):
+    """Something that was damaged and is kept for a look, with its report."""
+
+    digest: bytes
+    what: str
+    """`entry` or `blob`."""
+    size: int
+    since: int
+    """When it was set aside."""
     mark: object = None
 
 
@@ -98,6 +114,14 @@ class Keeper(ABC):
     def blobs(self) -> Iterator[SeenBlob]:
         """Yield all blobs, also those that nobody lists."""
 
+    @abstractmethod
+    def is_there(self, blob: BlobId) -> bool:
+        """Return whether there is a file or object for a blob now."""
+
+    def claims_on(self, record: bytes, op: str) -> list[bytes]:  # noqa: ARG002
+        """Return the planned digests that seem to lead to the record of an op."""
+        return [entry.digest for entry in self.entries() if entry.target == record]
+
     def size(self) -> int | None:
         """Return the bytes of all entries and blobs, or None if counting them is not cheap."""
         return None
@@ -114,14 +138,19 @@ class Keeper(ABC):
     def remove_blobs(self, seen: Sequence[SeenBlob]) -> list[SeenBlob]:
         """Remove blobs and return those that were removed."""
 
-    def make_way(self, blobs: Sequence[BlobId]) -> None:  # noqa: B027
-        """Remove files of blobs until there is room enough to note what else is removed.
+    def make_way(self, blobs: Sequence[BlobId]) -> list[BlobId]:  # noqa: ARG002
+        """Remove what was set aside, then files of blobs until what else goes can be noted.
 
         Parameters
         ----------
         blobs
             What is to go anyway; the first ones go first.
+
+        Returns
+        -------
+        The blobs whose files were removed.
         """
+        return []
 
     @abstractmethod
     def tidy(self, alive: Collection[bytes], before: int) -> None:
@@ -134,6 +163,14 @@ class Keeper(ABC):
         before
             Nothing younger is touched.
         """
+
+    @abstractmethod
+    def aside(self) -> list[SeenAside]:
+        """Return what was damaged and set aside."""
+
+    @abstractmethod
+    def remove_aside(self, seen: Sequence[SeenAside]) -> None:
+        """Remove things that were set aside, with their reports."""
 
     def path_of(self, blob: BlobId) -> Path | None:  # noqa: ARG002
         """Return the file of a blob, if it is one on this machine; one in `.zst` is compressed."""

@@ -15,7 +15,8 @@ import binascii
 import logging
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -61,7 +62,21 @@ class PublicKey(NamedTuple):
             raise TrustError("that is a private key; the public one is what keygen printed")
         if len(raw) != KEY_SIZE:
             _refuse("a public key", f"it has {len(raw)} bytes and not {KEY_SIZE}")
+        if is_weak(raw):
+            _refuse("a public key", f"{name!r} is a point for which anybody can make signatures")
         return cls(name, raw)
+
+
+_P = 2**255 - 19
+# The y of the eight points of small order; each may also be written with _P added to it.
+_Y8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+_WEAK = frozenset({0, 1, _P - 1, _Y8, _P - _Y8})
+
+
+def is_weak(raw: bytes) -> bool:
+    """Return whether a public key is a point of small order: no private key has it."""
+    y = int.from_bytes(raw, "little") & (2**255 - 1)
+    return y % _P in _WEAK
 
 
 class SigningKey:
@@ -146,20 +161,41 @@ def signing_key() -> SigningKey | None:
 @lru_cache(maxsize=8)
 def _signing_key(named: str) -> SigningKey:
     if _KEY_TEXT.fullmatch(named.strip()):
-        return SigningKey.parse(named)
+        with _from(SIGNING_VARIABLE):
+            return SigningKey.parse(named)
     path = Path(named).expanduser()
     try:
         with path.open(encoding="ascii") as file:
             text = file.read(_FILE_LIMIT)
             open_to_all = os.fstat(file.fileno()).st_mode & 0o077
     except (OSError, ValueError) as error:
-        # What the variable says is not shown: it may be a key that was cut off.
         why = getattr(error, "strerror", None) or "it is not text"
-        msg = f"{SIGNING_VARIABLE} names no readable key file ({why}); see invariant-dask keygen"
+        # Not shown if it may be a key that was cut off.
+        shown = f" {path}" if _is_shown(named, path) else ""
+        msg = f"{SIGNING_VARIABLE} names no readable key file{shown} ({why}); see "
+        msg += "invariant-dask keygen"
         raise TrustError(msg) from None
     if open_to_all:
         logger.warning("others can read the private key %s: chmod 600 it", path)
-    return SigningKey.parse(text)
+    with _from(f"{SIGNING_VARIABLE}, file {path}"):
+        return SigningKey.parse(text)
+
+
+def _is_shown(text: str, path: Path) -> bool:
+    """Whether text is a path for certain, and no key, whole or cut off."""
+    if ":" in text:
+        return False
+    # Base64 has none of these, and names no folders that are there.
+    return bool(re.search(r"[._~-]", text)) or (len(path.parent.parts) > 1 and path.parent.is_dir())
+
+
+@contextmanager
+def _from(place: str) -> Iterator[None]:
+    """Say where a key is from that cannot be used."""
+    try:
+        yield
+    except TrustError as error:
+        raise TrustError(f"{place}: {error}") from None
 
 
 def keygen(name: str, path: Path) -> SigningKey:
@@ -219,10 +255,8 @@ def keys_in_file() -> list[PublicKey]:
     for number, line in enumerate(lines, 1):
         text = line.partition("#")[0].strip()
         if text:
-            try:
+            with _from(f"{path}, line {number}"):
                 keys.append(PublicKey.parse(text))
-            except TrustError as error:
-                raise TrustError(f"{path}, line {number}: {error}") from None
     return keys
 
 
@@ -246,7 +280,8 @@ def write_keys(keys: Iterable[PublicKey]) -> None:
 
 def keys_in_environment() -> list[PublicKey]:
     """Return the trusted keys that the environment names."""
-    return parse_keys(os.environ.get(TRUSTED_VARIABLE, ""))
+    with _from(TRUSTED_VARIABLE):
+        return parse_keys(os.environ.get(TRUSTED_VARIABLE, ""))
 
 
 def parse_keys(given: str | Sequence[str | PublicKey]) -> list[PublicKey]:

@@ -7,6 +7,14 @@ from collections.abc import Iterable
 
 _REMEMBERED = 10_000
 
+DAMAGED = "damaged: "
+"""What the reason begins with where bytes are not what they should be."""
+
+
+def lost(reason: str) -> str:
+    """Return the reason of a miss of what was there before: it was lost, if not damaged."""
+    return reason if reason.startswith(DAMAGED) else f"lost: {reason}"
+
 
 class Misses:
     """The reasons of the latest misses, by digest.

@@ -9,6 +9,22 @@ from invariant_dask.errors import SpecError
 
 _HEX_DIGEST = re.compile(r"(?:^|[^0-9a-f])([0-9a-f]{64})$")
 
+_ASIDE = re.compile(r"([0-9]+)-([0-9a-f]{64})\.(entry|blob)(?:\.zst)?")
+
+
+def aside_name(digest: bytes, what: str, now: int) -> str:
+    """Return under which name something damaged is kept; names sort by age."""
+    return f"{now}-{digest.hex()}.{what}"
+
+
+def parse_aside(name: str) -> tuple[int, bytes, str] | None:
+    """Return when, what digest and what kind of thing was set aside; None if the name is no such.
+
+    The report beside it has the same name with `.json` behind.
+    """
+    match = _ASIDE.fullmatch(name)
+    return None if match is None else (int(match[1]), bytes.fromhex(match[2]), match[3])
+
 
 def names_digest(text: str) -> bool:
     """Return whether text is a digest in hexadecimal, or a Dask key that ends in one."""

@@ -78,14 +78,19 @@ class Pin(NamedTuple):
 def pin(store: Store, digest: bytes | str, *, by: str = "", reason: str = "") -> None:
     """Keep the artifact of a planned or resolved digest, with its blobs, until it is unpinned.
 
+    Pinning again without a reason leaves the one that is there.
+
     Raises
     ------
     ArtifactNotFoundError
         If nothing is stored there.
     """
     keeper, raw = keeper_of(store), parse_digest(digest)
-    told = json.dumps({"by": by, "reason": reason}).encode()
-    keeper.write_note(_PINS, raw.hex(), told)
+    before = keeper.read_note(_PINS, raw.hex())
+    told = {} if before is None or reason else _told(before.data)
+    if not told.get("reason"):
+        told = {"by": by, "reason": reason}
+    keeper.write_note(_PINS, raw.hex(), json.dumps(told).encode())
     # A collector that has not seen the pin must not find the record as it was. Looked up
     # afterwards: perhaps it was removed by then.
     found = store.lookup([raw]).get(raw)

@@ -34,6 +34,7 @@ from invariant_dask.store.backend import Missed
 from invariant_dask.store.base import Store, StoreRef
 from invariant_dask.store.compression import SUFFIX, check_available
 from invariant_dask.store.layout import check_layout_version, describe_layout
+from invariant_dask.store.naming import aside_name
 from invariant_dask.store.objects_blobs import ObjectBlobs
 from invariant_dask.store.objects_client import AT_ONCE, BUDGET, ObjectClient
 from invariant_dask.store.objects_keeper import ObjectKeeper
@@ -357,6 +358,10 @@ class ObjectStore(Store):
     def _why_unread(self, blob: BlobId) -> str:
         return self._blobs.why_unread(blob)
 
+    def _length_of_blob(self, blob: BlobId) -> int | None:
+        seen = self._blobs.find(blob)
+        return None if seen is None else self._blobs.length_of(seen)
+
     # --- damage ---
 
     def _quarantine_entry(self, digest: bytes, data: bytes) -> None:
@@ -365,18 +370,18 @@ class ObjectStore(Store):
         seen = self._client.head(name)
         # Else it was replaced, or only damaged on its way here.
         if seen is not None and self._client.get(name, ENTRY_LIMIT + 1) == data:
-            self._set_aside(seen, f"{digest.hex()}.entry")
+            self._set_aside(seen, digest, "entry")
 
     def _quarantine_blob(self, blob: BlobId) -> None:
         self._uploads.flush()
         seen = self._blobs.find(blob)
         if seen is not None:
-            self._set_aside(seen, f"{blob.hex()}.blob", SUFFIX if names.is_frame(seen.name) else "")
+            self._set_aside(seen, blob, "blob", SUFFIX if names.is_frame(seen.name) else "")
 
-    def _set_aside(self, seen: ObjectInfo, kept: str, suffix: str = "") -> None:
-        aside = f"quarantine/{time.time_ns()}-{kept}{suffix}"
+    def _set_aside(self, seen: ObjectInfo, digest: bytes, what: str, suffix: str = "") -> None:
+        aside = f"quarantine/{aside_name(digest, what, time.time_ns())}{suffix}"
         self._client.copy(seen.name, aside)
-        self._aside[kept] = aside
+        self._aside[f"{digest.hex()}.{what}"] = aside
         self._client.delete_if(seen)
 
     def _keep_report(self, name: bytes, what: str, report: Mapping[str, str]) -> None:

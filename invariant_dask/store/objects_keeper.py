@@ -14,7 +14,8 @@ from pathlib import Path
 from invariant_dask.core.digest import BlobId
 from invariant_dask.errors import IntegrityError
 from invariant_dask.store import objects_names as names
-from invariant_dask.store.keeper import NOTE_LIMIT, Keeper, Note, SeenBlob, SeenEntry
+from invariant_dask.store.keeper import NOTE_LIMIT, Keeper, Note, SeenAside, SeenBlob, SeenEntry
+from invariant_dask.store.naming import parse_aside
 from invariant_dask.store.objects_blobs import ObjectBlobs
 from invariant_dask.store.objects_client import ObjectClient
 from invariant_dask.store.objects_wire import ObjectInfo
@@ -106,6 +107,15 @@ class ObjectKeeper(Keeper):
                 size, written = sum(info.size for info in found), max(map(_time, found))
                 yield SeenBlob(BlobId(digest), size, written, tuple(found))
 
+    def is_there(self, blob: BlobId) -> bool:
+        forms = [names.blob_name(blob), names.frame_name(blob)]
+        return bool(self._client.head_many(forms))
+
+    def claims_on(self, record: bytes, op: str) -> list[bytes]:
+        infos = self._client.list_many([names.op_folder(op)])
+        marks = filter(None, (names.parse_mark(info.name) for info in infos))
+        return [mark.claim for mark in marks if mark.record in {record, None} and mark.claim]
+
     def _scan(self, folder: str) -> Iterator[list[ObjectInfo]]:
         # Digests are spread evenly: where one part has few, one list of all takes few requests.
         few = self._client.list_many([f"{folder}/{names.SHARDS[0]}"], _FEW)
@@ -153,6 +163,21 @@ class ObjectKeeper(Keeper):
         aside = sorted(info.name for info in self._client.list_many(["quarantine"]))
         old += aside[: max(0, len(aside) - _QUARANTINE_LIMIT)]
         self._client.delete_many(old)
+
+    def aside(self) -> list[SeenAside]:
+        infos = {info.name: info for info in self._client.list_many(["quarantine"])}
+        found = []
+        for name, info in infos.items():
+            named = parse_aside(name.removeprefix("quarantine/"))
+            if named is not None:
+                report = infos.get(f"{name}.json")
+                size = info.size + (0 if report is None else report.size)
+                found.append(SeenAside(named[1], named[2], size, _time(info), name))
+        return found
+
+    def remove_aside(self, seen: Sequence[SeenAside]) -> None:
+        gone = [str(each.mark) for each in seen]
+        self._client.delete_many([*gone, *(f"{name}.json" for name in gone)])
 
     def path_of(self, blob: BlobId) -> Path | None:
         if self._folder is None:
@@ -202,11 +227,15 @@ def _entry(info: ObjectInfo, data: bytes) -> SeenEntry:
             about = entry.about
             blobs = tuple(blob for blob, _ in entry.parts)
             return SeenEntry(
-                digest, info.size, about.op, None, about.created, when, blobs, mark=info
-            )
+                digest, info.size, about.op, None, about.created, when, blobs, mark=info,
+                signed=bool(entry.signature),
+            )  # fmt: skip
     except IntegrityError:
         return SeenEntry(digest, info.size, "", None, when, when, damaged=True, mark=info)
-    return SeenEntry(digest, info.size, "", entry.resolved, entry.created, when, mark=info)
+    return SeenEntry(
+        digest, info.size, "", entry.resolved, entry.created, when, mark=info,
+        signed=bool(entry.signature),
+    )  # fmt: skip
 
 
 def _forms(seen: SeenBlob) -> tuple[ObjectInfo, ...]:

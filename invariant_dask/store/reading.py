@@ -8,9 +8,6 @@ says which.
 from __future__ import annotations
 
 import logging
-import os
-import socket
-import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -26,7 +23,7 @@ from invariant_dask.errors import (
 )
 from invariant_dask.store import keys, signals
 from invariant_dask.store.backend import Backend
-from invariant_dask.store.misses import Misses
+from invariant_dask.store.misses import DAMAGED, Misses, lost
 from invariant_dask.store.naming import parse_digest
 from invariant_dask.store.record import Found, PlannedEntry, Record, check_artifact, parse_entry
 from invariant_dask.store.trust import DEFAULT_TERMS, Judge, Terms
@@ -131,7 +128,7 @@ class Reader(Backend):
 
     def note_loss(self, digest: bytes, reason: str) -> None:
         """Remember that what was found under a digest turned out to be gone."""
-        self._misses.note(digest, f"lost: {reason}")
+        self._misses.note(digest, lost(reason))
 
     def _resolve(self, wanted: Sequence[bytes], rows: dict[bytes, bytes]) -> dict[bytes, Found]:
         """Follow planned entries to their records.
@@ -183,9 +180,9 @@ class Reader(Backend):
         there = self._has_blobs(parts)
         whole = {}
         for digest, each in found.items():
-            gone = [blob for blob, _ in each.record.parts if blob not in there]
+            gone = [part for part in each.record.parts if part[0] not in there]
             if gone:
-                self._misses.note(digest, f"lost: {self._absent(gone[0], 'is not there')}")
+                self._misses.note(digest, lost(self._absent(*gone[0])))
             else:
                 whole[digest] = each
         return whole
@@ -301,12 +298,18 @@ class Reader(Backend):
     def _fetch_blob(self, record: Record, blob: BlobId, length: int) -> Buffer:
         data = self._verified_blob(blob, length)
         if data is None:
-            self._lose(record, self._absent(blob, "is gone or damaged"))
+            self._lose(record, self._absent(blob, length))
         return data
 
-    def _absent(self, blob: BlobId, what: str) -> str:
-        why = self._why_unread(blob)
-        return f"blob {blob.hex()[:12]} {f'cannot be read: {why}' if why else what}"
+    def _absent(self, blob: BlobId, length: int) -> str:
+        """Return why a blob cannot be used; it begins with `damaged` if it was there."""
+        name = f"blob {blob.hex()[:12]}"
+        if why := self._why_unread(blob):
+            return f"{name} cannot be read: {why}"
+        there = self._length_of_blob(blob)
+        if there is not None and there != length:
+            return f"{DAMAGED}{name}: it has {there} bytes and not {length}"
+        return self._reason(blob) or f"{name} is not there"
 
     def read_blob(self, blob: BlobId, length: int) -> Buffer | None:
         """Return verified bytes by their id, or None if they are not there or were damaged."""
@@ -316,26 +319,41 @@ class Reader(Backend):
         return data
 
     def _verified_blob(self, blob: BlobId, length: int) -> Buffer | None:
-        what = ""
+        what = why = ""
         for again in (self.may_damage_on_the_way, False):
             try:
                 data = self._read_blob(blob, length)
                 if data is None:
-                    return None
-                size, seen = memoryview(data).nbytes, blob_id(data)
-                if size == length and seen == blob:
-                    return data
-                what = f"blob {seen.hex()} of {size} bytes"
+                    # Of another length? What is sound is not at fault, whatever a record says.
+                    there = self._length_of_blob(blob)
+                    if there is None or there in {length, self._sound_length(blob, there)}:
+                        return None
+                    what = why = f"it has {there} bytes and not {length}"
+                else:
+                    size, seen = memoryview(data).nbytes, blob_id(data)
+                    if size == length and seen == blob:
+                        self._misses.found((blob,))
+                        return data
+                    what = f"blob {seen.hex()} of {size} bytes"
+                    why = f"its {size} bytes are not those that were written"
             except IntegrityError as error:
-                what = str(error)
+                what = why = str(error)
             if not again:
                 break
             logger.info("%s: blob %s is read again: it did not arrive whole", self.url, blob.hex())
         logger.warning("%s: blob %s is damaged and set aside", self.url, blob.hex())
+        self._misses.note(blob, f"{DAMAGED}blob {blob.hex()[:12]}: {why}")
         with self._setting_aside():
             self._quarantine_blob(blob)
             self._report(blob, "blob", f"blob {blob.hex()} of {length} bytes", what)
         return None
+
+    def _sound_length(self, blob: BlobId, length: int) -> int | None:
+        """Return the length of what is there if that is the blob, however long it should be."""
+        if length > self.terms.max_artifact_size:
+            return None
+        data = self._read_blob(blob, length)
+        return length if data is not None and blob_id(data) == blob else None
 
     def recent(self, op: str, limit: int = 50) -> list[Record]:
         """Return the latest records of an op, newest first; their blobs may be gone.
@@ -366,15 +384,7 @@ class Reader(Backend):
             logger.warning("%s: what is damaged stays where it is: %s", self.url, error)
 
     def _report(self, name: bytes, what: str, expected: str, seen: str) -> None:
-        report = {
-            "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "store": self.url,
-            "seen_by": f"{socket.gethostname()}, process {os.getpid()}",
-            "what": what,
-            "name": name.hex(),
-            "expected": expected,
-            "seen": seen,
-        }
+        report = signals.damage_report(self.url, what, name, expected, seen)
         self._keep_report(name, what, report)
         signals.send(signals.Signal("quarantined", self.url, name, f"{what}: {seen}"))
 

@@ -307,6 +307,22 @@ def sign_entry(digest: bytes, data: bytes, sign: Sign) -> tuple[bytes, bytes]:
     return _checksum(digest, body) + body, signature
 
 
+def has_signature(head: bytes, size: int) -> bool:
+    """Return whether an entry of a size carries a signature, by the bytes behind its checksum.
+
+    Nothing is verified; what is damaged may say anything.
+    """
+    if head.startswith(_RECORD) and len(head) >= _RECORD_HEAD.size:
+        _, manifest, descriptor, kind, storage, _, blobs, about, _ = _RECORD_HEAD.unpack_from(head)
+        fields: int = manifest + descriptor + kind + storage + blobs * _BLOB_PART.size + about
+        return size == _BODY + _RECORD_HEAD.size + fields + SIGNATURE_SIZE
+    if head.startswith(_PLANNED) and len(head) >= _PLANNED_HEAD.size:
+        _, inputs, _, name = _PLANNED_HEAD.unpack_from(head)
+        fields = 64 + 64 * inputs + name
+        return size == _BODY + _PLANNED_HEAD.size + fields + SIGNATURE_SIZE
+    return False
+
+
 def check_artifact(record: Record, storage: bytes, blobs: Mapping[BlobId, Buffer]) -> None:
     """Check that verified blobs and a storage form are the artifact that a record names.
 

@@ -6,20 +6,24 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from invariant_dask.store.sizes import size_text
+from invariant_dask.store.sizes import counted, size_text
 
 NOT_NAMED = "no record names it"
+GONE = "its blob is gone"
 
 
 class Removal(NamedTuple):
     """What goes, or would go, and why."""
 
     what: str
-    """`record`, `planned entry` or `blob`."""
+    """`record`, `planned entry`, `blob`, or `set aside` for what was damaged."""
     digest: bytes
     size: int
+    """Bytes of it alone."""
     op: str
     why: str
+    named: int = 0
+    """Of a record, the bytes of the blobs that it names: they go too if no other does."""
 
 
 @dataclass
@@ -48,15 +52,27 @@ class Report:
         """Return how many records, planned entries or blobs went."""
         return sum(removal.what == what for removal in self.removals)
 
+    @property
+    def evicted(self) -> list[bytes]:
+        """Digests of entries that went to make room; what nobody could use was lost before."""
+        return [
+            removal.digest
+            for removal in self.removals
+            if removal.what in {"record", "planned entry"} and removal.why != GONE
+        ]
+
     def __str__(self) -> str:
         went = "would go" if self.dry_run else "went"
         counts = ", ".join(
-            f"{self.count(what)} {text}"
-            for what, text in (
+            counted(self.count(what), what, many)
+            for what, many in (
                 ("record", "records"), ("planned entry", "planned entries"), ("blob", "blobs")
             )
         )  # fmt: skip
+        if aside := self.count("set aside"):
+            counts += f", {counted(aside, 'damaged thing')} set aside"
         text = f"{counts} {went}: {size_text(self.freed)}; {size_text(self.size_after)} stay"
         if self.damaged:
-            text += f"; {self.damaged} entries are damaged, so no blobs {went}: run verify"
+            damaged = counted(self.damaged, "entry is", "entries are")
+            text += f"; {damaged} damaged, so no blobs {went}: run verify"
         return text

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -19,6 +22,19 @@ class Signal(NamedTuple):
     digest: bytes
     """Of what was set aside; empty for a whole store."""
     reason: str
+
+
+def damage_report(store: str, what: str, name: bytes, expected: str, seen: str) -> dict[str, str]:
+    """Return what is kept beside something damaged, for people."""
+    return {
+        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "store": store,
+        "seen_by": f"{socket.gethostname()}, process {os.getpid()}",
+        "what": what,
+        "name": name.hex(),
+        "expected": expected,
+        "seen": seen,
+    }
 
 
 _observers: list[Callable[[Signal], None]] = []

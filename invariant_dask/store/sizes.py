@@ -81,3 +81,17 @@ def age_text(nanoseconds: int) -> str:
         if nanoseconds >= 2 * unit:
             return f"{nanoseconds // unit} {name}"
     return f"{max(0, nanoseconds) // SECOND} s"
+
+
+def seconds_text(nanoseconds: int) -> str:
+    """Return how long something took for people, such as `29 us` or `1.5 s`."""
+    for unit, name in ((SECOND, "s"), (10**6, "ms"), (10**3, "us")):
+        if nanoseconds >= unit:
+            number = nanoseconds / unit
+            return f"{number:.1f} {name}" if number < 10 else f"{number:.0f} {name}"
+    return f"{nanoseconds} ns"
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number of things for people, such as `1 blob` or `2 blobs`."""
+    return f"{number} {one if number == 1 else many or one + 's'}"

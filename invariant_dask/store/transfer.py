@@ -18,7 +18,7 @@ from invariant_dask.store.keeper import SeenEntry
 from invariant_dask.store.naming import parse_digest
 from invariant_dask.store.notes import keeper_of, sound_entries
 from invariant_dask.store.record import EntryRow, PlannedEntry, Record
-from invariant_dask.store.sizes import size_text
+from invariant_dask.store.sizes import counted, size_text
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -51,12 +51,17 @@ class Transferred:
 
     def __str__(self) -> str:
         text = (
-            f"{self.records} records, {self.planned} planned entries and {self.blobs} blobs "
-            f"copied: {size_text(self.size)}; {self.there} entries were there"
+            f"{counted(self.records, 'record')}, "
+            f"{counted(self.planned, 'planned entry', 'planned entries')} and "
+            f"{counted(self.blobs, 'blob')} copied: {size_text(self.size)}; "
+            f"{counted(self.there, 'entry was', 'entries were')} there"
         )
         if self.refused:
-            text += f"; {self.refused} are left out: they are not trusted, or too large"
-        return text + (f"; {len(self.lost)} are damaged or gone" if self.lost else "")
+            refused = counted(self.refused, "entry is", "entries are")
+            text += f"; {refused} left out: not trusted, or too large"
+        if self.lost:
+            text += f"; {counted(len(self.lost), 'artifact is', 'artifacts are')} damaged or gone"
+        return text
 
 
 def copy(

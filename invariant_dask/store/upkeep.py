@@ -6,7 +6,17 @@ For stores in a folder and object stores; others have nothing to look after.
 from invariant_dask.store.budget import Budget, read_budget, write_budget
 from invariant_dask.store.collecting import collect, keep_budget
 from invariant_dask.store.notes import Pin, Root, keeper_of, pin, pins, unpin
-from invariant_dask.store.overview import Listed, Overview, Shown, list_records, overview, show
+from invariant_dask.store.overview import (
+    Input,
+    Listed,
+    Overview,
+    Pinned,
+    Shown,
+    list_records,
+    overview,
+    pinned,
+    show,
+)
 from invariant_dask.store.removals import Removal, Report
 from invariant_dask.store.transfer import Transferred, copy
 from invariant_dask.store.verifying import Damage, Verified, verify
@@ -14,9 +24,11 @@ from invariant_dask.store.verifying import Damage, Verified, verify
 __all__ = [
     "Budget",
     "Damage",
+    "Input",
     "Listed",
     "Overview",
     "Pin",
+    "Pinned",
     "Removal",
     "Report",
     "Root",
@@ -30,6 +42,7 @@ __all__ = [
     "list_records",
     "overview",
     "pin",
+    "pinned",
     "pins",
     "read_budget",
     "show",

@@ -13,7 +13,7 @@ from invariant_dask.store.base import Store
 from invariant_dask.store.keeper import SeenEntry
 from invariant_dask.store.notes import keeper_of, sound_entries
 from invariant_dask.store.record import Record
-from invariant_dask.store.sizes import size_text
+from invariant_dask.store.sizes import counted, size_text
 
 _BATCH = 64
 
@@ -56,8 +56,9 @@ class Verified:
 
     def __str__(self) -> str:
         text = (
-            f"{self.entries} entries, {self.artifacts} artifacts and {self.blobs} other blobs "
-            f"checked: {size_text(self.size)}; {len(self.damage) or 'no'} damage"
+            f"{counted(self.entries, 'entry', 'entries')}, {counted(self.artifacts, 'artifact')} "
+            f"and {counted(self.blobs, 'other blob')} checked: "
+            f"{size_text(self.size)}; {len(self.damage) or 'no'} damage"
         )
         if self.unchecked:
             text += f"; {len(self.unchecked)} could not be: {self.unchecked[0].reason}"

@@ -179,6 +179,9 @@ class Wrapper(Store):
     def _why_unread(self, blob: BlobId) -> str:
         return self.inner._why_unread(blob)  # noqa: SLF001
 
+    def _length_of_blob(self, blob: BlobId) -> int | None:
+        return self._call(self.inner._length_of_blob, blob)  # noqa: SLF001
+
     def _quarantine_entry(self, digest: bytes, data: bytes) -> None:
         self._call(self.inner._quarantine_entry, digest, data)  # noqa: SLF001
 

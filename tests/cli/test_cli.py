@@ -129,6 +129,8 @@ def test_failing_node_is_exit_code_1_with_its_traceback(folder) -> None:
         (["run", "../nowhere.py:g"], "there is no file"),
         (["run", "../paint.py:h"], "has no 'h'; it has 'g', 'changed', 'plain'"),
         (["run", "../paint.py:number"], "is of type int, not a graph"),
+        (["run", "../paint.py:scaled"], "cannot be called without arguments (missing a required"),
+        (["run", "../paint.py:scaled"], "the file has 'g', 'changed', 'plain'"),
         (["run", "../paint.py:cyclic"], "a -> a"),
         (["run", "../paint.py:g", "--output", "oot"], "did you mean 'out'"),
         (["run", "../paint.py:g", "--rerun", "oot"], "rerun names 'oot'"),
@@ -152,6 +154,41 @@ def test_file_that_fails_is_exit_code_2_with_the_users_own_lines(folder) -> None
     assert "failed while it was read" in complaint
     assert "ZeroDivisionError" in complaint
     assert "click" not in complaint
+
+
+def test_function_that_fails_to_make_a_graph_is_told_from_its_own_line_on(folder) -> None:
+    (folder / "broken.py").write_text("def g():\n    return 1 / 0\n")
+    complaint = cli(folder, "run", "../broken.py:g", code=2)
+    assert "failed while it made the graph" in complaint
+    assert "ZeroDivisionError" in complaint
+    assert "click" not in complaint
+
+
+def test_damage_that_is_found_during_a_run_is_told_as_the_reason_why_a_node_ran(folder) -> None:
+    (folder / "large.py").write_text(
+        "from invariant_dask import Graph, op\n"
+        "@op\ndef large(n):\n    return bytes([n]) * 50_000\n"
+        "@op\ndef size(data, by):\n    return len(data) * by\n"
+        "def graph(by):\n    g = Graph()\n    data = g.add('arr', large, n=1)\n"
+        "    g.add('out', size, data=data, by=by)\n    return g\n"
+        "one = graph(1)\nthree = graph(3)\n"
+    )
+    cli(folder, "run", "../large.py:one")
+    (blob,) = (path for path in folder.rglob(".invariant/blobs/*/*"))
+    blob.chmod(0o600)
+    blob.write_bytes(bytes(50_000))
+    damaged = "ran arr: damaged: blob "
+    shown = cli(folder, "run", "../large.py:one", "--pick", "arr")
+    assert f"{damaged}{(blob.parent.name + blob.name)[:12]}: its 50000 bytes are not" in shown
+    assert "1 ran" in shown
+    blob.chmod(0o600)
+    blob.write_bytes(bytes(50_000))
+    assert damaged in cli(folder, "run", "../large.py:three")
+    blob.chmod(0o600)
+    blob.write_bytes(bytes(500))
+    assert "it has 500 bytes and not 50000" in cli(
+        folder, "run", "../large.py:one", "--pick", "arr"
+    )
 
 
 def test_nodes_that_were_planned_to_run_and_did_not_are_told_apart(folder) -> None:

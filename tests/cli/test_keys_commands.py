@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,59 @@ def test_the_policy_of_the_environment_holds_for_commands(tmp_path: Path, monkey
     shown = cli("plan", str(document), "--store", str(tmp_path / "s"), "--output-format", "json")
     assert "untrusted: it is not signed" in shown.output
     assert '"run":1' in shown.output.replace(" ", "")
+
+
+def test_adding_and_removing_say_what_is_trusted_now(settings: Path, tmp_path: Path) -> None:
+    public = cli("keygen", "a", "-o", str(tmp_path / "a.key")).stdout.strip()
+    added = cli("trusted-keys", "add", public)
+    assert added.stdout == f"trusted: {public}\n"
+    assert str(settings / "trusted-keys") in added.stderr
+    assert cli("trusted-keys", "remove", "a").stdout == f"no longer trusted: {public}\n"
+
+
+def test_another_key_of_a_trusted_name_is_refused_unless_it_replaces(tmp_path: Path) -> None:
+    first, second = (
+        cli("keygen", "ci", "-o", str(tmp_path / f"{n}.key")).stdout.strip() for n in (1, 2)
+    )
+    cli("trusted-keys", "add", first)
+    refused = cli("trusted-keys", "add", second, code=2).stderr
+    assert first in refused
+    assert "--replace" in refused
+    cli("trusted-keys", "add", first, second, code=2)
+    assert cli("trusted-keys", "list").stdout == f"{first}\n"
+    done = cli("trusted-keys", "add", "--replace", second).stdout
+    assert done == f"no longer trusted: {first}\ntrusted: {second}\n"
+    assert cli("trusted-keys", "list").stdout == f"{second}\n"
+
+
+def test_a_key_for_which_anybody_can_sign_is_refused(settings: Path) -> None:
+    zero = base64.b64encode(bytes(32)).decode()
+    assert "anybody can make signatures" in cli("trusted-keys", "add", f"a:{zero}", code=2).stderr
+    assert not (settings / "trusted-keys").exists()
+
+
+def test_keys_that_cannot_be_used_say_where_they_are_from(tmp_path: Path, monkeypatch) -> None:
+    run = "store", "--store", "memory:", "rm", "op:x"
+    monkeypatch.setenv("INVARIANT_SIGNING_KEY", str(tmp_path / "no.key"))
+    assert f"{tmp_path / 'no.key'} (No such file" in cli(*run, code=2).stderr
+    (tmp_path / "bad.key").write_text("name:AAAA\n")
+    (tmp_path / "bad.key").chmod(0o600)
+    monkeypatch.setenv("INVARIANT_SIGNING_KEY", str(tmp_path / "bad.key"))
+    shown = cli(*run, code=2).stderr
+    assert f"INVARIANT_SIGNING_KEY, file {tmp_path / 'bad.key'}: not a private key" in shown
+    monkeypatch.setenv("INVARIANT_SIGNING_KEY", "name:AAAA")
+    assert "INVARIANT_SIGNING_KEY: not a private key" in cli(*run, code=2).stderr
+    monkeypatch.delenv("INVARIANT_SIGNING_KEY")
+    monkeypatch.setenv("INVARIANT_TRUSTED_KEYS", "name:AAAA")
+    monkeypatch.setenv("INVARIANT_TRUST", "signed")
+    assert "INVARIANT_TRUSTED_KEYS: not a public key" in cli(*run, code=2).stderr
+    assert "INVARIANT_TRUSTED_KEYS: not" in cli("trusted-keys", "list", code=2).stderr
+
+
+def test_a_private_key_that_was_cut_off_is_not_shown_as_a_path(tmp_path, monkeypatch) -> None:
+    cli("keygen", "ci", "-o", str(tmp_path / "a.key"))
+    text = (tmp_path / "a.key").read_text().strip()
+    for cut in (text[3:], text[5:60], text[:60] + " ", "/" + text[20:]):
+        monkeypatch.setenv("INVARIANT_SIGNING_KEY", cut)
+        told = cli("store", "--store", "memory:", "rm", "op:x", code=2).stderr
+        assert not any(text[at : at + 6] in told for at in range(3, len(text) - 6))

@@ -12,7 +12,9 @@ from store.places import large, put
 
 from invariant_dask import DiskStore
 from invariant_dask.cli.app import app
-from invariant_dask.testing import damage_blob, sample_planned
+from invariant_dask.core import manifest as manifests
+from invariant_dask.store import upkeep
+from invariant_dask.testing import damage_blob, sample_manifest, sample_planned
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def told(store: DiskStore, *arguments: object, code: int = 0) -> Any:
 
 def test_stats(store: DiskStore) -> None:
     text = call(store, "stats").stdout
-    assert "2 records, 1 planned entries, 1 blobs" in text
+    assert "2 records, 1 planned entry, 1 blob" in text
     assert "sample:op" in text
     numbers = told(store, "stats")
     assert numbers["records"] == 2
@@ -67,12 +69,23 @@ def test_verify_ends_with_1_if_there_is_damage(store: DiskStore) -> None:
     text = call(store, "verify", code=1).stdout
     assert record.resolved.hex() in text
     assert "1 damage" in text
+    assert "store gc --grace 0s" in text
+    assert "1 record names a blob that is gone" in call(store, "stats").stdout
+    assert "2 damaged things set aside" in call(store, "stats").stdout
+    gone = call(store, "gc", "--grace", "0s").stdout
+    assert "1 record, 1 planned entry, 0 blobs, 2 damaged things set aside went" in gone
+    assert "no damage" in call(store, "verify").stdout
+    assert "set aside" not in call(store, "stats").stdout
 
 
 def test_gc_says_what_would_go_and_then_does_it(store: DiskStore) -> None:
     text = call(store, "gc", "--keep-last", 0, "--grace", 0, "--dry-run").stdout
     assert "not among the latest 0 of its op" in text
-    assert "2 records, 1 planned entries, 1 blobs would go" in text
+    assert "2 records, 1 planned entry, 1 blob would go" in text
+    header, *rows = text.splitlines()
+    assert header.split() == ["what", "digest", "itself", "its", "blobs"]
+    (large_one,) = (row for row in rows if row.startswith("record") and "sample:op" in row)
+    assert large_one[header.index("its blobs") :].startswith("  40.0 kB")
     assert store.exists(sample_planned("one"))
     report = told(store, "gc", "--keep-last", 0, "--grace", 0)
     assert report["size_after"] == 0
@@ -103,9 +116,7 @@ def test_push_pull_and_copy(store: DiskStore, tmp_path: Path) -> None:
     assert told(store, "push", other.url, "--op", "other:op")["records"] == 1
     assert told(store, "push", other.url)["there"] == 1
     assert other.get(sample_planned("one")) == large(1)
-    assert (
-        "2 records, 1 planned entries and 1 blobs" in call(store, "copy", other.url, third).stdout
-    )
+    assert "2 records, 1 planned entry and 1 blob" in call(store, "copy", other.url, third).stdout
     other.invalidate("sample:op")
     planned = sample_planned("one").hex()
     assert told(other, "pull", third, planned[:8], "--replace")["records"] == 1
@@ -117,6 +128,43 @@ def test_rm_forgets_ops_and_digests(store: DiskStore) -> None:
         "other:op": 1, sample_planned("one").hex(): 2,
     }  # fmt: skip
     assert "see store ls" in call(store, "rm", "other:op", code=1).stderr
+
+
+def test_rm_takes_the_first_digits_that_ls_prints_and_says_once_what_is_not_there(
+    store: DiskStore,
+) -> None:
+    (record,) = store.recent("other:op")
+    digits = call(store, "ls", "other:").stdout.split()[0]
+    assert record.resolved.hex().startswith(digits)
+    assert call(store, "rm", digits).stdout == f"{digits}: 1 entry\n"
+    again = call(store, "rm", digits, "cafe0", code=1)
+    assert again.stdout == ""
+    assert f"nothing is stored under {digits}, cafe0" in again.stderr
+
+
+def test_rm_takes_an_op_that_looks_like_digits_for_an_op(store: DiskStore) -> None:
+    put(store, 3, op="cafe")
+    assert told(store, "rm", "cafe") == {"cafe": 1}
+
+
+def test_the_store_may_be_named_behind_the_command(store: DiskStore, tmp_path: Path) -> None:
+    for before in ([], ["--store", str(tmp_path / "nowhere")]):
+        arguments = ["store", *before, "ls", "--store", store.url]
+        result = CliRunner().invoke(app, arguments)
+        assert (result.exit_code, len(result.stdout.splitlines())) == (0, 2)
+
+
+def test_a_list_of_stores_is_no_missing_folder(store: DiskStore, tmp_path: Path) -> None:
+    several = json.dumps([str(tmp_path / "near"), store.url])
+    result = CliRunner().invoke(app, ["store", "--store", several, "ls", "--json"])
+    assert result.exit_code == 0, result.output
+    assert len(json.loads(result.stdout)) == 2
+
+
+def test_ls_says_that_there_is_nothing(store: DiskStore) -> None:
+    result = call(store, "ls", "zzz")
+    assert result.stdout == ""
+    assert "no records of ops whose name starts with 'zzz'" in result.stderr
 
 
 @pytest.mark.parametrize("by", ["op", "record", "claim"])
@@ -158,12 +206,13 @@ def test_path_of_a_compressed_blob_says_so(tmp_path: Path) -> None:
         (["show", "xyz"], "64 hexadecimal digits"),
         (["show", "0" * 64], "no artifact"),
         (["show", "abcdef12"], "no artifact"),
-        (["gc", "--max-size", "much"], "max_size"),
-        (["gc", "--max-age", "long"], "max_age"),
+        (["gc", "--max-size", "much"], "--max-size"),
+        (["gc", "--max-age", "long"], "--max-age"),
         (["gc", "--set", "--dry-run"], "choose one"),
         (["pin", "0" * 64], "no artifact"),
         (["push", "nowhere://x"], "no store for"),
-        (["copy", "no-such-folder", "memory:"], "there is no store at"),
+        (["copy", "no-such", "memory:"], "no store at no-such; copy FROM TO copies from there"),
+        (["pull", "no-such"], "no store at no-such; pull STORE copies from there"),
         (["verify", "--sample", "0"], "--sample"),
     ],
 )
@@ -213,10 +262,10 @@ def test_chain_of_one_tier_is_that_store(store: DiskStore, form: str) -> None:
 @pytest.mark.parametrize(
     ("command", "near_says", "far_says"),
     [
-        (["stats"], "2 records", "1 records"),
+        (["stats"], "2 records", "1 record,"),
         (["ls"], "other:op", "far:op"),
-        (["verify"], "3 entries, 2 artifacts", "2 entries, 1 artifacts"),
-        (["gc", "--keep-last", 0, "--grace", 0], "2 records", "1 records"),
+        (["verify"], "3 entries, 2 artifacts", "2 entries, 1 artifact "),
+        (["gc", "--keep-last", 0, "--grace", 0], "2 records", "1 record,"),
         (["pins"], "", ""),
     ],
 )
@@ -284,7 +333,42 @@ def test_all_tiers_are_copied_from(store: DiskStore, far: DiskStore, tmp_path: P
     chain, other = [store.url, far.url], str(tmp_path / "other")
     assert json.loads(in_store(chain, "push", other, "--json").stdout)["records"] == 3
     digest = sample_planned("far").hex()
-    assert in_store(chain, "push", str(tmp_path / "one"), digest).stdout.startswith("1 records")
+    assert in_store(chain, "push", str(tmp_path / "one"), digest).stdout.startswith("1 record,")
+
+
+def test_first_digits_are_forgotten_in_whatever_tier_they_are(
+    store: DiskStore, far: DiskStore
+) -> None:
+    chain = [store.url, far.url]
+    digest = far.recent("far:op")[0].resolved.hex()
+    upkeep.pin(far, digest)
+    assert "pinned" in in_store(chain, "rm", digest[:12], code=1).stderr
+    upkeep.unpin(far, digest)
+    assert in_store(chain, "rm", digest[:12]).stdout == f"{digest[:12]}: 1 entry\n"
+    assert not far.recent("far:op")
+    assert "nothing is stored" in in_store(chain, "rm", digest[:12], code=1).stderr
+
+
+def test_first_digits_that_are_not_unique_among_tiers_forget_nothing(
+    store: DiskStore, far: DiskStore
+) -> None:
+    start = {record.resolved.hex()[:4]: record for record in store.recent("sample:op")}
+    for n in range(2**20):  # one in 65536 does
+        manifest = sample_manifest(op="far:op", n=n)
+        if (digits := manifests.digest(manifest).hex()[:4]) in start:
+            break
+    far.put(manifest, n)
+    told = in_store([store.url, far.url], "rm", "far:op", digits, code=2).stderr
+    assert store.url in told
+    assert far.url in told
+    assert len(far.recent("far:op")) == 2
+    assert store.exists(start[digits].resolved)
+
+
+def test_tier_without_records_of_an_op_says_so(store: DiskStore, far: DiskStore) -> None:
+    told = in_store([store.url, far.url], "ls", "far")
+    assert told.stderr == f"{store.url} has no records of ops whose name starts with 'far'\n"
+    assert "far:op" in told.stdout.partition(far.url)[2]
 
 
 # --- what is not there ---

@@ -50,6 +50,14 @@ def test_an_unknown_name_is_answered_with_close_ones(ops):
     assert not ops.has("math:duble")
 
 
+def test_a_name_that_was_only_begun_is_answered_with_those_that_begin_so(ops):
+    for name in ("math:multiply", "math:max", "math:null", "math:multiply_all"):
+        ops.register(name, double)
+    said = "did you mean 'math:multiply' or 'math:multiply_all' or"
+    with pytest.raises(UnknownOpError, match=said):
+        ops.get("math:mul")
+
+
 def test_another_function_cannot_take_a_name_by_accident(ops):
     ops.register("math:f", double)
     with pytest.raises(RegistrationError, match=r"already registered by .*double.*replace=True"):

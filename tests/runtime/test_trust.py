@@ -63,7 +63,10 @@ def causes(store, registry) -> dict[str, str]:
 
 
 def signatures(path) -> dict[str, set[bytes]]:
-    """The public keys on what is stored, of records and of claims; nothing where it is unsigned."""
+    """The public keys on what ops made, of records and of claims; nothing where it is unsigned.
+
+    What the code of ops reads like is signed, or not, by whoever compiled.
+    """
     with DiskStore(path)._index._open().read_lock:
         rows = DiskStore(path)._index._select("SELECT digest, data FROM entries WHERE 1 IN", [1])
     found: dict[str, set[bytes]] = {"record": set(), "claim": set()}
@@ -178,7 +181,7 @@ def test_a_damaged_blob_found_in_a_run_is_the_reason_of_its_rerun(tmp_path) -> N
     result = compiled.run(scheduler="sync")
     assert result.values["big"] == b"x" * 40_000
     (node,) = result.plans[-1].nodes()
-    assert node.causes[0].startswith("lost: blob ")
+    assert node.causes[0].startswith("damaged: blob ")
 
 
 # --- clusters ---
@@ -253,3 +256,44 @@ def test_a_worker_whose_key_cannot_be_used_is_told_before_anything_runs(
             run(DiskStore(tmp_path / "s"), registry, scheduler=client)
     finally:
         client.run(lambda: os.environ.pop("INVARIANT_SIGNING_KEY"))
+
+
+def warnings_of(caplog, store, registry, **options) -> list[str]:
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "invariant_dask.runtime"):
+        run(store, registry, **options)
+    return [r.getMessage() for r in caplog.records if r.name == "invariant_dask.runtime"]
+
+
+@pytest.mark.parametrize("scheduler", ["sync", "threads"])
+def test_a_run_whose_results_will_not_be_believed_says_so_once(
+    registry, key, tmp_path, monkeypatch, caplog, scheduler
+) -> None:
+    trusting = open_store(tmp_path / "s", trust="signed", trusted_keys=[key.public])
+    expected = (
+        "3 results are not signed (INVARIANT_SIGNING_KEY is not set) and will not be believed "
+        "under trust=signed; see invariant-dask keygen"
+    )
+    assert warnings_of(caplog, trusting, registry, scheduler=scheduler) == [expected]
+    assert warnings_of(caplog, trusting, registry) == [], "what it made itself it takes"
+    again = DiskStore(tmp_path / "s", terms=trusting.terms)
+    assert warnings_of(caplog, again, registry) == [expected]
+    monkeypatch.setenv("INVARIANT_SIGNING_KEY", key.secret_text())
+    signing = DiskStore(tmp_path / "s", terms=trusting.terms)
+    assert warnings_of(caplog, signing, registry) == []
+
+
+def test_a_run_that_signs_with_a_key_that_is_not_taken_says_so(
+    registry, key, tmp_path, monkeypatch, caplog
+) -> None:
+    other = SigningKey("other", os.urandom(32))
+    monkeypatch.setenv("INVARIANT_SIGNING_KEY", other.secret_text())
+    store = open_store(tmp_path / "s", trust=[key.public])
+    (told,) = warnings_of(caplog, store, registry)
+    assert told.startswith("3 results will not be believed: untrusted: it is signed by ")
+
+
+def test_under_any_and_in_memory_nobody_is_warned(registry, key, tmp_path, caplog) -> None:
+    assert warnings_of(caplog, tmp_path / "s", registry) == []
+    store = open_store("memory:", trust="signed", trusted_keys=[key.public])
+    assert warnings_of(caplog, store, registry) == []

@@ -262,7 +262,7 @@ def test_hostile_frame_is_set_aside_and_made_anew(place, kind: str) -> None:
         with pytest.raises(ArtifactNotFoundError):
             reader.get(record.resolved)
         assert reader.stats.quarantined == before + 1
-        assert "gone or damaged" in reader.why(record.resolved)
+        assert "damaged: blob" in reader.why(record.resolved)
         assert frame_of(CONTENT) not in place.names()
     name = f"{blob_id(CONTENT).hex()}.blob.zst"
     assert set(place.aside()) == {name, f"{name}.json"}

@@ -30,7 +30,7 @@ from invariant_dask.errors import (
     StoreLayoutError,
     StoreUnavailableError,
 )
-from invariant_dask.store import About, DiskStore, Store
+from invariant_dask.store import About, DiskStore, Store, upkeep
 from invariant_dask.store.collecting import GRACE
 from invariant_dask.store.folder import LAYOUT
 from invariant_dask.store.sizes import HOUR, parse_size
@@ -646,3 +646,34 @@ def test_claim_is_committed_with_its_record(tmp_path: Path) -> None:
 def test_blob_id_says_where_a_blob_is(tmp_path: Path) -> None:
     store = DiskStore(tmp_path / "s")
     assert store._blobs.path_of(BlobId(bytes(32))) == tmp_path / "s" / "blobs" / "00" / ("00" * 31)
+
+
+def test_blob_of_another_length_is_damaged_and_not_gone_and_is_set_aside(tmp_path: Path) -> None:
+    store = DiskStore(tmp_path / "s")
+    record = store.put(sample_manifest(), bytes(40_000))
+    ((blob, _),) = record.parts
+    path = store.keeper().path_of(blob)
+    path.chmod(0o600)
+    os.truncate(path, 1000)
+    expected = f"damaged: blob {blob.hex()[:12]}: it has 1000 bytes and not 40000"
+    assert not store.exists(record.resolved)
+    assert store.why(record.resolved) == expected
+    (damage,) = upkeep.verify(store).damage
+    assert damage.reason == expected
+    assert not path.exists()
+    assert [(seen.digest, seen.what) for seen in store.keeper().aside()] == [(blob, "blob")]
+    assert not store.exists(record.resolved)
+    assert store.why(record.resolved) == expected, "that is why it is not there"
+    store.put(sample_manifest(), bytes(40_000))
+    assert store.get(record.resolved) == bytes(40_000)
+    store._quarantine_blob(blob)
+    assert not store.exists(record.resolved)
+    assert store.why(record.resolved) == f"lost: blob {blob.hex()[:12]} is not there"
+
+
+def test_sound_blob_is_left_alone_by_who_expects_another_length(tmp_path: Path) -> None:
+    store = DiskStore(tmp_path / "s")
+    blob = store.write_blob(bytes(40_000))
+    assert store.read_blob(blob, 50_000) is None
+    assert store.stats.quarantined == 0
+    assert store.read_blob(blob, 40_000) == bytes(40_000)

@@ -16,8 +16,9 @@ from torture.runs import made_by, stored_in
 from invariant_dask.core.encode import encode
 from invariant_dask.errors import StoreUnavailableError
 from invariant_dask.store import DiskStore, Store, open_store, upkeep
+from invariant_dask.store.evictions import evictions
 from invariant_dask.store.sizes import HOUR
-from invariant_dask.testing import sample_manifest
+from invariant_dask.testing import damage_blob, sample_manifest
 
 
 @pytest.fixture
@@ -115,6 +116,34 @@ def test_store_on_a_disk_without_room_is_read_and_room_is_made_in_it(
     assert store.put(sample_manifest(n=9), [9, b"y" * 300_000])
     assert [store.exists(digest) for digest in digests] == [True, False, False, False]
     assert upkeep.verify(store).is_sound
+
+
+def test_what_made_way_on_a_full_disk_is_told_with_its_reason(small_disk: Path) -> None:
+    store = DiskStore(small_disk / "store")
+    digests = [store.put(sample_manifest(n=n), [n, bytes([n]) * 300_000]).resolved for n in (0, 1)]
+    damage_blob(store, *store.lookup([digests[0]])[digests[0]].record.parts[0])
+    assert not upkeep.verify(store).is_sound
+    store.close()
+    fill_bytes(small_disk, 0)
+
+    full = DiskStore(small_disk / "store")
+    told = upkeep.overview(full)
+    assert told.lost == 1
+    assert told.aside
+    keeper = upkeep.keeper_of(full)
+    later = keeper.now() + 24 * HOUR
+    keeper.clock = lambda: later
+    planned = upkeep.collect(full, keep_last=0, grace=0, dry_run=True)
+    report = upkeep.collect(full, keep_last=0, grace=0)
+    assert report.removals == planned.removals
+    assert report.freed == told.size + told.size_of_aside
+    assert {each.digest: each.why for each in report.removals if each.what == "record"} == {
+        digests[0]: "its blob is gone",
+        digests[1]: "not among the latest 0 of its op",
+    }
+    assert report.count("set aside") == told.aside
+    assert evictions(full).keys() == {digests[1]}
+    assert upkeep.overview(full).size_of_aside == 0
 
 
 def test_disk_without_room_in_which_nothing_may_go_says_so(small_disk: Path) -> None:

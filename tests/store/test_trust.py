@@ -569,3 +569,34 @@ def test_an_entry_that_is_too_long_is_not_even_read(team: Team) -> None:
     assert store.recent("sample:op") == []
     store.put(sample_manifest(), 1)
     assert store.get(record.resolved) == 1
+
+
+def test_exactly_the_points_of_small_order_are_weak_keys() -> None:
+    prime = 2**255 - 19
+    d = -121665 * pow(121666, -1, prime) % prime
+
+    def twice(point: tuple[int, int]) -> tuple[int, int]:
+        x, y = point
+        product = d * x * x * y * y % prime
+        return (
+            2 * x * y * pow(1 + product, -1, prime) % prime,
+            (y * y + x * x) * pow(1 - product, -1, prime) % prime,
+        )
+
+    def point_of(y: int) -> tuple[int, int]:
+        square = (y * y - 1) * pow(d * y * y + 1, -1, prime) % prime
+        x = pow(square, (prime + 3) // 8, prime)
+        if (x * x - square) % prime:
+            x = x * pow(2, (prime - 1) // 4, prime) % prime
+        assert (x * x - square) % prime == 0, "no point of the curve"
+        return x, y
+
+    for y in key_files._WEAK:
+        assert twice(twice(twice(point_of(y)))) == (0, 1)
+        for sign in (0, 1 << 255):
+            for same in (y, y + prime):
+                if same < 1 << 255:
+                    assert key_files.is_weak((same | sign).to_bytes(32, "little"))
+    base = 4 * pow(5, -1, prime) % prime
+    assert twice(twice(twice(point_of(base)))) != (0, 1)
+    assert not key_files.is_weak(base.to_bytes(32, "little"))

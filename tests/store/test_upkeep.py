@@ -20,13 +20,21 @@ from invariant_dask.errors import (
     StoreLayoutError,
     StoreUnavailableError,
 )
-from invariant_dask.store import Store, upkeep
+from invariant_dask.store import Store, collecting, upkeep
+from invariant_dask.store.evictions import evictions
 from invariant_dask.store.heartbeat import Heart
 from invariant_dask.store.leases import Lease
 from invariant_dask.store.notes import EXPIRES, read_roots
 from invariant_dask.store.record import Found
-from invariant_dask.store.sizes import DAY, HOUR, SECOND, age_text, parse_age, size_text
-from invariant_dask.testing import sample_planned
+from invariant_dask.store.sizes import (
+    DAY,
+    HOUR,
+    SECOND,
+    age_text,
+    parse_age,
+    size_text,
+)
+from invariant_dask.testing import damage_blob, sample_planned
 
 WEEK = 7 * 24 * 3600
 
@@ -94,6 +102,89 @@ def test_what_was_not_used_for_long_goes_with_its_blobs_and_claims(store: Store)
     assert list(store.keeper().entries()) == []
     assert blobs_of(store) == set()
     assert report.size_after == 0
+
+
+def test_record_whose_blob_was_set_aside_goes_even_if_pinned(store: Store) -> None:
+    record, sound = put(store, 1, claim="one"), put(store, 2)
+    upkeep.pin(store, record.resolved)
+    damage_blob(store, *record.parts[0])
+    assert not upkeep.verify(store).is_sound
+    told = upkeep.overview(store)
+    assert (told.records, told.blobs, told.lost, told.aside) == (2, 1, 1, 2)
+    assert told.size_of_aside > 80_000  # with the reports, and what `damage_blob` left
+    put_forward(store, 3600 * 24)
+    would = upkeep.collect(store, dry_run=True)
+    report = upkeep.collect(store)
+    assert report.removals == would.removals
+    assert [(r.what, r.digest, r.why) for r in report.removals] == [
+        ("record", record.resolved, "its blob is gone"),
+        ("planned entry", sample_planned("one"), "its blob is gone"),
+    ]
+    assert evictions(store) == {}, "it was lost, not removed to make room"
+    assert upkeep.verify(store).is_sound
+    assert store.get(sound.resolved) == large(2)
+
+
+def test_record_whose_blob_is_gone_stays_while_it_is_young_or_a_run_relies_on_it(
+    store: Store,
+) -> None:
+    record = put(store, 1)
+    store._quarantine_blob(record.parts[0][0])
+    assert upkeep.collect(store).removals == []
+    root = hold(store, "run", record)
+    assert upkeep.collect(store, grace=0).removals[:-1] == []
+    root.release()
+    put_forward(store, WEEK)
+    assert upkeep.collect(store, grace=0).count("record") == 1
+
+
+def test_record_whose_blob_was_written_since_blobs_were_listed_stays(store: Store) -> None:
+    record = put(store, 1)
+    keeper = store.keeper()
+    assert keeper is not None
+    collector = collecting._Collector(keeper, 0, None)
+    listed = list(keeper.blobs())
+    collector.scan()
+    for seen in listed:
+        del collector.blobs[seen.blob]
+    assert collector.lost(read_roots(keeper, keeper.now())) == []
+    store._quarantine_blob(record.parts[0][0])
+    assert [e.digest for e in collector.lost(read_roots(keeper, keeper.now()))] == [record.resolved]
+
+
+def test_what_was_set_aside_goes_after_a_week_or_as_early_as_one_says(store: Store) -> None:
+    for n in (1, 2):
+        record = put(store, n)
+        damage_blob(store, *record.parts[0])
+        assert store._verified_blob(*record.parts[0]) is None
+        put(store, n)
+    assert upkeep.collect(store).removals == []
+    assert upkeep.overview(store).aside == 4
+    put_forward(store, 3600)
+    would = upkeep.collect(store, grace=60, dry_run=True)
+    report = upkeep.collect(store, grace=60)
+    assert would.freed == report.freed
+    assert [(r.what, r.why) for r in report.removals] == 4 * [
+        ("set aside", "a damaged blob, set aside 60 min ago")
+    ]
+    assert "4 damaged things set aside" in str(report)
+    told = upkeep.overview(store)
+    assert (told.aside, told.size_of_aside) == (0, 0)
+    assert report.size_after == told.size
+    record = put(store, 3)
+    store._quarantine_blob(record.parts[0][0])
+    put_forward(store, WEEK + 3600)
+    assert upkeep.collect(store).count("set aside") == 1
+
+
+def test_a_store_that_cannot_be_written_says_so_and_what_would_go(tmp_path: Path) -> None:
+    store = DiskStore(tmp_path / "s")
+    put(store, 1)
+    store._keeper.is_read_only = True
+    put_forward(store, WEEK)
+    with pytest.raises(StoreUnavailableError, match="cannot be written: nothing goes"):
+        upkeep.collect(store, max_age=0)
+    assert upkeep.collect(store, max_age=0, dry_run=True).count("record") == 1
 
 
 def test_dry_run_says_the_same_and_removes_nothing(store: Store) -> None:
