@@ -110,6 +110,7 @@ def test_store_on_a_disk_without_room_is_read_and_room_is_made_in_it(
     report = upkeep.collect(store, keep_last=0, grace=0)
     assert report.count("record") == 3
     assert report.count("blob") == 3
+    assert evictions(store).keys() == set(digests[1:])
     store.close()
     del store, keeper
     store = opened()
@@ -118,7 +119,7 @@ def test_store_on_a_disk_without_room_is_read_and_room_is_made_in_it(
     assert upkeep.verify(store).is_sound
 
 
-def test_what_made_way_on_a_full_disk_is_told_with_its_reason(small_disk: Path) -> None:
+def test_what_was_set_aside_makes_way_on_a_full_disk_and_is_told(small_disk: Path) -> None:
     store = DiskStore(small_disk / "store")
     digests = [store.put(sample_manifest(n=n), [n, bytes([n]) * 300_000]).resolved for n in (0, 1)]
     damage_blob(store, *store.lookup([digests[0]])[digests[0]].record.parts[0])
