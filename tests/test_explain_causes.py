@@ -282,6 +282,13 @@ def test_code_whose_earlier_source_is_gone_says_so(ops, store) -> None:
     assert told.diff == ""
 
 
+def test_no_source_is_kept_where_it_must_not_go_into_stores(ops, store, monkeypatch) -> None:
+    monkeypatch.setenv("INVARIANT_KEEP_SOURCE", "off")
+    told = changed(ops, store, ("min(value", "max(value"))
+    assert store.recent("invariant:code") == []
+    assert told.causes == ("code of ops:tone changed; its earlier source is not stored",)
+
+
 def test_code_of_a_stranger_in_the_store_is_not_believed_in_another_form(ops, store) -> None:
     """Its form is checked, and what a terminal or a page would obey is taken out."""
     g, registry = ops.graph()

@@ -187,6 +187,7 @@ def run(
     default="auto",
     help="json: one entry for each node. auto: a table, or JSON with -o or --pretty.",
 )
+@click.option("--json", "plain", is_flag=True, help="The plan as JSON.")
 def plan(
     asked: Asked,
     store: str | None,
@@ -195,6 +196,7 @@ def plan(
     file: Path | None,
     pretty: bool,
     output_format: str,
+    plain: bool,
 ) -> None:
     """Show what a run would do and why; nothing runs.
 
@@ -202,7 +204,7 @@ def plan(
     """
     from invariant_dask.cli.show import plan_as_json, show_plan
 
-    target = Target(_path(file), output_format, pretty)
+    target = Target(_path(file), "json" if plain else output_format, pretty)
     target.check()
     made = _compile(read_input(asked), store).plan(rerun=rerun)
     if file is not None or target.is_asked_for:

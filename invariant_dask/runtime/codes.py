@@ -7,6 +7,7 @@ fingerprint; so it is verified, signed, copied and collected like any other. It 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterable
 from functools import lru_cache
@@ -32,6 +33,9 @@ from invariant_dask.ops.identity import OpIdentity
 from invariant_dask.plan.program import BoundOp
 from invariant_dask.store.about import About
 from invariant_dask.store.base import Store
+
+VARIABLE = "INVARIANT_KEEP_SOURCE"
+"""The environment variable that says `off` where source must not go into stores."""
 
 _IDENTITY = OpIdentity(CODE_OP, "version", "1").encode()
 _SIZE_LIMIT = 2 << 20
@@ -77,6 +81,8 @@ def publish_code(
     about
         Who publishes it, and for which op.
     """
+    if os.environ.get(VARIABLE, "").lower() in {"0", "off", "no"}:
+        return
     fingerprint = _fingerprint(*key)
     known = store.domain, fingerprint
     if not fingerprint or known in _told:

@@ -335,6 +335,9 @@ def test_dash_and_devices_can_be_written_to() -> None:
 
 def test_plan_shows_a_document_as_a_table_or_as_json() -> None:
     assert "1 to run" in cli("plan", "sum.yaml", "--param", "x=1").stdout
+    told = json.loads(cli("plan", "sum.yaml", "--param", "x=1", "--json").stdout)
+    assert told["counts"]["run"] == 1
+    assert told["cost"]["untimed_nodes"] == 1
     made = json.loads(cli("plan", "sum.yaml", "--param", "x=1", "--output-format", "json").stdout)
     assert made["counts"]["run"] == 1
     assert [node["node"] for node in made["nodes"]] == ["sum"]

@@ -20,7 +20,8 @@ from invariant_dask.errors import (
     StoreLayoutError,
     StoreUnavailableError,
 )
-from invariant_dask.store import Store, collecting, upkeep
+from invariant_dask.store import Store, upkeep
+from invariant_dask.store.collector import Collector
 from invariant_dask.store.evictions import evictions
 from invariant_dask.store.heartbeat import Heart
 from invariant_dask.store.leases import Lease
@@ -142,7 +143,7 @@ def test_record_whose_blob_was_written_since_blobs_were_listed_stays(store: Stor
     record = put(store, 1)
     keeper = store.keeper()
     assert keeper is not None
-    collector = collecting._Collector(keeper, 0, None)
+    collector = Collector(keeper, 0, None)
     listed = list(keeper.blobs())
     collector.scan()
     for seen in listed:
