@@ -79,9 +79,6 @@ class Cel:
         return f"cel({self.expr!r})"
 
 
-Marker = Ref | Cel
-
-
 def ref(name: str, item: Key | None = None) -> Ref:
     """Return a marker for the artifact of node `name`, or for one item of it.
 

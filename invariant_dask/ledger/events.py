@@ -195,6 +195,8 @@ class NodeFinished(NodeEvent):
     """The URL of the store that it went into."""
     storing: int = 0
     """How many nanoseconds that took."""
+    began: int = 0
+    """When the op was called, if that is told together with the end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -109,6 +109,9 @@ def _apply_to_node(state: RunState, event: NodeEvent) -> None:
         node.named = max(node.named, (event.time, event.digest))
         node.digest = node.named[1]
     kind = type(event)
+    if isinstance(event, NodeFinished) and event.began:
+        node.first = event.began if node.first is None else min(node.first, event.began)
+        node.started = node.first
     if isinstance(event, NodeFinished) and event.kept:
         state.puts += 1
         state.put_bytes += event.size

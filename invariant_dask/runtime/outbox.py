@@ -10,7 +10,14 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from invariant_dask.errors import EventError
-from invariant_dask.ledger.events import SCHEMA, Event, NodePlanned, to_json
+from invariant_dask.ledger.events import (
+    SCHEMA,
+    Event,
+    NodeFinished,
+    NodePlanned,
+    NodeStarted,
+    to_json,
+)
 
 TOPIC = "invariant-dask"
 """The event topic of a scheduler on which events are announced."""
@@ -37,13 +44,23 @@ class Outbox:
     def __init__(self, worker: Any) -> None:
         self._worker = worker
         self._lock = threading.Lock()
-        self._waiting: list[dict[str, Any]] = []
+        self._waiting: dict[object, dict[str, Any]] = {}
 
     def emit(self, event: Event) -> None:
-        """Send an event, soon."""
+        """Send an event, soon; that an op was called, together with what came of it, if it can be.
+
+        Most ops are done before anything is sent, and half of all events would say that they began.
+        """
         data = to_json(event)
+        key: object = object()
         with self._lock:
-            self._waiting.append(data)
+            if isinstance(event, NodeStarted):
+                key = event.run, event.digest, event.attempt
+            elif isinstance(event, NodeFinished):
+                began = self._waiting.pop((event.run, event.digest, event.attempt), None)
+                if began is not None:
+                    data["began"] = began["time"]
+            self._waiting[key] = data
             waiting = len(self._waiting)
         if waiting == 1:
             loop = self._worker.loop
@@ -54,9 +71,9 @@ class Outbox:
     def flush(self) -> None:
         """Send what waits now."""
         with self._lock:
-            waiting, self._waiting = self._waiting, []
+            waiting, self._waiting = self._waiting, {}
         if waiting:
-            self._worker.log_event(TOPIC, message("worker", waiting))
+            self._worker.log_event(TOPIC, message("worker", list(waiting.values())))
 
 
 def outbox_of(worker: Any) -> Outbox:

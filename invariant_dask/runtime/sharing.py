@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 
 from invariant_dask.core.digest import sha256
 from invariant_dask.errors import EventError, StoreNotSharedError, StoreUnavailableError
-from invariant_dask.ledger.events import Event, from_json
+from invariant_dask.ledger.events import Event, NodeFinished, NodeStarted, from_json
 from invariant_dask.runtime.outbox import TOPIC, events_in
 from invariant_dask.store.opening import StoreRef
 
@@ -130,13 +130,24 @@ class Listener:
             logger.warning("events of a worker cannot be read: %s", error)
             return
         for event in mine:
-            if event is not None:
-                self.emit(event)
+            if event is None:
+                continue
+            if isinstance(event, NodeFinished) and event.began:
+                self.emit(_start_of(event))
+            self.emit(event)
 
     def await_settled(self, token: str, workers: int) -> bool:
         """Wait until so many workers have sent all they had; False if that takes too long."""
         with self._changed:
             return self._changed.wait_for(lambda: self._settled[token] >= workers, _PATIENCE)
+
+
+def _start_of(event: NodeFinished) -> NodeStarted:
+    """Return the event that was told together with the end of a node."""
+    return NodeStarted(
+        time=event.began, run=event.run, node=event.node, digest=event.digest, op=event.op,
+        attempt=event.attempt, worker=event.worker,
+    )  # fmt: skip
 
 
 @contextmanager
