@@ -99,7 +99,7 @@ def test_file_inputs_show_in_reasons(tmp_path) -> None:
         compiled = compile({"x": size.node(file=File(photo))}, store=store)
         plan = compiled.plan()
         compiled.compute(scheduler="sync")
-    assert "parameter file: <file of 3 bytes" in plan["x"].causes[0]
+    assert "content of file photo (parameter file): <file of 3 bytes" in plan["x"].causes[0]
     assert "-> <file of 5 bytes" in plan["x"].causes[0]
 
 
