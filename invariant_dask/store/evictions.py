@@ -37,12 +37,18 @@ def note_evictions(store: Store, keeper: Keeper, digests: Collection[bytes]) -> 
 
 
 def evictions(store: Store) -> dict[bytes, str]:
-    """Return what was removed lately to make room, by digest, in words."""
-    keeper = store.keeper()
-    if keeper is None:
+    """Return what was removed lately to make room, by digest, in words.
+
+    Where that cannot be read, reasons are less exact.
+    """
+    try:
+        keeper = store.keeper()
+        notes = [] if keeper is None else keeper.notes(_FOLDER)
+    except StoreUnavailableError as error:
+        logger.info("%s: what was removed cannot be read: %s", store.url, error)
         return {}
     found: dict[bytes, str] = {}
-    for note in sorted(keeper.notes(_FOLDER), key=lambda note: note.name)[-_NOTES:]:
+    for note in sorted(notes, key=lambda note: note.name)[-_NOTES:]:
         if not note.data.startswith(_HEAD):
             continue
         when = datetime.fromtimestamp(note.written // 10**9, UTC).isoformat()

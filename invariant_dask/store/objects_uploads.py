@@ -75,8 +75,9 @@ class Uploads:
             with self._changed:
                 self._users -= 1
             self.flush()
-            lost, reason = self.take_losses()
-            if lost:
+            with self._changed:
+                lost, reason = dict(self._lost), self._reason
+            if lost:  # whoever asks for it is told as well
                 told = ", ".join(f"{count} of {op}" for op, count in lost.items())
                 logger.warning("%s: not persisted: %s: %s", self._name, told, reason)
 

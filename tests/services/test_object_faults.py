@@ -230,6 +230,7 @@ def test_run_whose_store_goes_down_ends_right_and_says_what_is_not_persisted(
         warnings.simplefilter("always")
         result = compiled.compute(scheduler=client)
     assert list(result.values()) == [2] * 20
-    assert any("artifacts are not in s3://" in str(each.message) for each in caught)
+    told = [str(each.message) for each in caught]
+    assert any("artifacts are not in s3://" in each for each in told), told
     assert calls.counts["step"] == 40
     moto_faults.set()
