@@ -16,11 +16,14 @@ import sample_ops
 
 from invariant_dask import Graph, MemoryStore, Node, OpRegistry, Secret, compile, ref
 from invariant_dask.errors import ObserverError, OpFailedError, SpecError
-from invariant_dask.ledger.events import Event, NodeEvent
+from invariant_dask.ledger.events import Event, NodeEvent, NodeStarted, StorePut, to_json
 from invariant_dask.ledger.folding import fold
 from invariant_dask.ledger.journal import read_journal
 from invariant_dask.ledger.places import Ledger
 from invariant_dask.ledger.runs import History
+from invariant_dask.runtime import outbox
+from invariant_dask.runtime.listening import Listener, listening
+from invariant_dask.runtime.outbox import outbox_of
 
 SCHEDULERS = ["sync", "threads", "processes", "cluster"]
 
@@ -40,11 +43,45 @@ def graph(seed: int = 5) -> Graph:
     return g
 
 
+def test_what_a_worker_that_leaves_had_to_tell_is_not_lost(monkeypatch) -> None:
+    from distributed import Client
+
+    monkeypatch.setattr("invariant_dask.runtime.outbox._EVERY", 600)
+    event = NodeStarted(time=1, run="r", node="n", digest="d")
+    heard: list[Event] = []
+    arrived = threading.Event()
+
+    def hear(each: Event) -> None:
+        heard.append(each)
+        arrived.set()
+
+    def tell(dask_worker: object) -> None:
+        outbox_of(dask_worker).emit(event)
+
+    with Client(
+        processes=False, n_workers=2, dashboard_address=":0", set_as_default=False
+    ) as client:
+        leaving = min(client.scheduler_info()["workers"])
+        with listening(client, Listener("r", hear)):
+            client.run(tell, workers=[leaving])
+            client.retire_workers([leaving])
+            assert arrived.wait(30)
+    assert heard == [event]
+
+
+def test_one_event_that_cannot_be_read_costs_no_other() -> None:
+    good = NodeStarted(time=1, run="r", node="n", digest="d")
+    heard: list[Event] = []
+    bad = {"event": "node.started", "run": "r", "time": "now"}
+    Listener("r", heard.append).hear(outbox.message("worker", [bad, to_json(good)]))
+    assert heard == [good]
+
+
 def per_node(events: list[Event]) -> dict[str, list[str]]:
     """What happened to each node, in the order in which it was told."""
     found = defaultdict(list)
     for event in events:
-        if isinstance(event, NodeEvent):
+        if isinstance(event, NodeEvent) and event.node:
             found[event.node].append(event.event)
     return dict(found)
 
@@ -75,13 +112,16 @@ def test_each_node_tells_in_order_what_happens_to_it(scheduler, tmp_path) -> Non
 
 def test_equal_graphs_tell_the_same_of_each_node_on_every_scheduler(client, tmp_path) -> None:
     told, outlines = [], []
+    g = graph()
+    g.add("said", sample_ops.say, text="hello")
     for number, chosen in enumerate(["sync", "threads", client]):
         events: list[Event] = []
-        compiled = compile(graph(), store=tmp_path / str(number))
+        compiled = compile(g, store=tmp_path / str(number))
         run = compiled.run(scheduler=chosen, observe=events.append)
         told.append(per_node(events))
         outlines.append(run.state.outline())
     assert told[0] == told[1] == told[2]
+    assert told[0]["said"] == ["node.planned", "node.started", "node.logged", "node.finished"]
     assert outlines[0] == outlines[1] == outlines[2]
 
 
@@ -204,6 +244,29 @@ def test_an_observer_that_fails_is_an_error_of_a_strict_run(tmp_path) -> None:
     with pytest.raises(ObserverError, match="the observer failed: RuntimeError"):
         compiled.run(observe=explode, strict=True)
     assert compiled.plan().run == []  # the run itself did not fail
+
+
+def test_a_strict_run_that_finds_all_stored_lets_go_of_its_ledger(tmp_path) -> None:
+    def explode(_event: Event) -> None:
+        raise RuntimeError("boom")
+
+    compiled = compile(graph(), store=tmp_path / "s")
+    compiled.compute(scheduler="sync")
+    with pytest.raises(ObserverError):
+        compiled.run(observe=explode, strict=True, ledger=tmp_path / "ledger")
+    assert "invariant-dask-ledger" not in {thread.name for thread in threading.enumerate()}
+    assert list((tmp_path / "ledger" / "runs").glob("*/lock")) == []
+
+
+def test_source_that_goes_into_a_store_is_told(tmp_path) -> None:
+    events: list[Event] = []
+    compiled = compile(graph(), store=tmp_path / "s")
+    compiled.run(scheduler="sync", observe=events.append)
+    puts = [event for event in events if isinstance(event, StorePut)]
+    found = compiled.store.recent("invariant:code", 9)
+    assert {put.digest for put in puts} == {record.resolved.hex() for record in found}
+    assert all(put.size for put in puts)
+    assert len(puts) == 3
 
 
 def test_a_ledger_that_cannot_be_written_costs_no_run(tmp_path, caplog) -> None:

@@ -33,6 +33,7 @@ from invariant_dask.ops.identity import OpIdentity
 from invariant_dask.plan.program import BoundOp
 from invariant_dask.store.about import About
 from invariant_dask.store.base import Store
+from invariant_dask.store.record import Record
 
 VARIABLE = "INVARIANT_KEEP_SOURCE"
 """The environment variable that says `off` where source must not go into stores."""
@@ -55,19 +56,21 @@ def _fingerprint(identity: bytes, code: str) -> str:
     return str(value) if kind == "code" else code
 
 
-def publish_codes(store: Store, ops: Iterable[BoundOp], *, run: str, writer: str) -> None:
-    """Publish the code of some ops that is not known to be stored.
+def publish_codes(store: Store, ops: Iterable[BoundOp], *, run: str, writer: str) -> list[Record]:
+    """Publish the code of some ops that is not known to be stored, and return what was written.
 
     It only makes reasons more exact, so what cannot be read or written is left out.
     """
+    published = []
     for bound in {id(bound): bound for bound in ops}.values():
         key, about = (bound.identity, bound.code), About(CODE_OP, bound.op.name, run, writer)
-        publish_code(store, key, bound.op.function, about)
+        published.append(publish_code(store, key, bound.op.function, about))
+    return [record for record in published if record is not None]
 
 
 def publish_code(
     store: Store, key: tuple[bytes, str], function: Callable[..., Any], about: About
-) -> None:
+) -> Record | None:
     """Publish the code of one op, unless it is known to be stored, or cannot be read here.
 
     Parameters
@@ -82,32 +85,36 @@ def publish_code(
         Who publishes it, and for which op.
     """
     if os.environ.get(VARIABLE, "").lower() in {"0", "off", "no"}:
-        return
+        return None
     fingerprint = _fingerprint(*key)
     known = store.domain, fingerprint
     if not fingerprint or known in _told:
-        return
+        return None
     with _lock:
         if known in _told:
-            return
+            return None
         _told.add(known)  # whatever comes of it: nobody waits for it twice
     try:
-        _publish(store, fingerprint, function, about)
+        return _publish(store, fingerprint, function, about)
     except (CodeIdentityError, StaleCodeError, NotCacheableError) as error:
         logger.debug("the code of op %r is not published: %s", about.node, error)
     except StoreUnavailableError as error:
         logger.info("the code of op %r is not persisted: %s", about.node, error)
+    return None
 
 
-def _publish(store: Store, fingerprint: str, function: Callable[..., Any], about: About) -> None:
+def _publish(
+    store: Store, fingerprint: str, function: Callable[..., Any], about: About
+) -> Record | None:
     asked = _manifest(fingerprint)
     resolved = ResolvedDigest(manifest.digest(asked))
     if store.exists(resolved):
-        return
+        return None
     text = code_text(function, name=about.node)
-    if text.fingerprint == fingerprint:
-        encoded = encode(text.to_value())
-        store.publish(encoded, asked, kind="code", about=about, resolved=resolved)
+    if text.fingerprint != fingerprint:
+        return None
+    encoded = encode(text.to_value())
+    return store.publish(encoded, asked, kind="code", about=about, resolved=resolved)
 
 
 def stored_code(store: Store, fingerprint: str) -> CodeText | None:

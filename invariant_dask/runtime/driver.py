@@ -145,7 +145,9 @@ class Driver:
         """Keep how the code reads of what ran, to be compared with when it has changed."""
         ran = (self.program.steps[index] for plan in self.run.plans for index in plan.run)
         ops = {id(step.bound): step.bound for step in ran if not step.private}
-        codes.publish_codes(self.store, ops.values(), run=self.run.id, writer=self.writer)
+        records = codes.publish_codes(self.store, ops.values(), run=self.run.id, writer=self.writer)
+        if self.teller is not None and self.teller.is_awake:
+            self.teller.put_beside(records)
 
     def follow(self, scheduler: Scheduler) -> None:
         """Submit what must run, and plan again, until all outputs are there."""

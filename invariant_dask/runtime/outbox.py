@@ -13,8 +13,8 @@ from invariant_dask.errors import EventError
 from invariant_dask.ledger.events import (
     SCHEMA,
     Event,
+    NodeEvent,
     NodeFinished,
-    NodePlanned,
     NodeStarted,
     to_json,
 )
@@ -25,9 +25,6 @@ TOPIC = "invariant-dask"
 _EVERY = 0.1
 _MANY = 256
 _MOST = 1000
-
-PLANNED = 4000
-"""Of how many nodes a dashboard is told what is planned."""
 
 MESSAGE_LIMIT = 64 << 20
 """The most characters that are read of a message."""
@@ -44,7 +41,10 @@ class Outbox:
     def __init__(self, worker: Any) -> None:
         self._worker = worker
         self._lock = threading.Lock()
-        self._waiting: dict[object, dict[str, Any]] = {}
+        self._waiting: list[dict[str, Any]] = []
+        self._begun: dict[tuple[str, str], dict[str, Any]] = {}
+        """What waits of nodes of which the latest that was told is that their op was called."""
+        self._is_due = False
 
     def emit(self, event: Event) -> None:
         """Send an event, soon; that an op was called, together with what came of it, if it can be.
@@ -52,28 +52,31 @@ class Outbox:
         Most ops are done before anything is sent, and half of all events would say that they began.
         """
         data = to_json(event)
-        key: object = object()
         with self._lock:
-            if isinstance(event, NodeStarted):
-                key = event.run, event.digest, event.attempt
-            elif isinstance(event, NodeFinished):
-                began = self._waiting.pop((event.run, event.digest, event.attempt), None)
-                if began is not None:
-                    data["began"] = began["time"]
-            self._waiting[key] = data
-            waiting = len(self._waiting)
-        if waiting == 1:
+            self._waiting.append(data)
+            if isinstance(event, NodeEvent):
+                key = event.run, event.digest
+                begun = self._begun.pop(key, None)
+                if isinstance(event, NodeStarted):
+                    self._begun[key] = data
+                elif begun is not None and isinstance(event, NodeFinished):
+                    data["began"] = begun["time"]
+                    begun.clear()
+            first, self._is_due = not self._is_due, True
+            many = len(self._waiting) >= _MANY
+        if first:
             loop = self._worker.loop
             loop.add_callback(loop.call_later, _EVERY, self.flush)
-        elif waiting >= _MANY:
+        if many:
             self.flush()
 
     def flush(self) -> None:
         """Send what waits now."""
         with self._lock:
-            waiting, self._waiting = self._waiting, {}
+            waiting, self._waiting = list(filter(None, self._waiting)), []
+            self._begun, self._is_due = {}, False
         if waiting:
-            self._worker.log_event(TOPIC, message("worker", list(waiting.values())))
+            self._worker.log_event(TOPIC, message("worker", waiting))
 
 
 def outbox_of(worker: Any) -> Outbox:
@@ -108,14 +111,7 @@ class Page:
         self._client = client
 
     def send(self, events: Sequence[Event]) -> None:
-        """Send events; a scheduler that is gone hears nothing, and the run says so itself.
-
-        Of a large plan the first nodes are told; a page draws no more, and counts ends.
-        """
-        if len(events) > PLANNED:
-            planned = [event for event in events if isinstance(event, NodePlanned)]
-            left_out = set(map(id, planned[PLANNED:]))
-            events = [event for event in events if id(event) not in left_out]
+        """Send events; a scheduler that is gone hears nothing, and the run says so itself."""
         for at in range(0, len(events), _MOST):
             batch = [to_json(event) for event in events[at : at + _MOST]]
             if self._client.status != "running":

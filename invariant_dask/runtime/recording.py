@@ -108,12 +108,12 @@ def recorded(
     try:
         with teller.watching():
             yield teller
+        if teller.is_awake:
+            run.state = teller.ended(None)
     except BaseException as error:
-        recorder.strict = False  # the run's own failure is what the user must hear about
+        recorder.strict = False  # this is what the user must hear about
         if teller.is_awake:
             run.state = teller.ended(error)
         recorder.close()
         raise
-    if teller.is_awake:
-        run.state = teller.ended(None)
     recorder.close()

@@ -188,7 +188,7 @@ class ClusterScheduler:
         from distributed.client import FutureCancelledError
         from distributed.scheduler import KilledWorker
 
-        from invariant_dask.runtime.sharing import Listener, listening
+        from invariant_dask.runtime.listening import Listener, listening
 
         # The token spares Dask from hashing every task; it only has to be unique.
         graph = work.dask_graph()

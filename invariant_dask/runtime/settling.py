@@ -16,7 +16,7 @@ from invariant_dask.store.opening import StoreRef
 if TYPE_CHECKING:
     from distributed import Client
 
-    from invariant_dask.runtime.sharing import Listener
+    from invariant_dask.runtime.listening import Listener
 
 logger = logging.getLogger("invariant_dask.runtime")
 

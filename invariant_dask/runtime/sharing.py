@@ -1,4 +1,4 @@
-"""What a client agrees on with a cluster: one store that all see, listeners for events.
+"""What a client agrees on with a cluster: one store that all see, and whose keys it shares.
 
 A scheduler is one store and trust domain: who shares its keys believes the same signatures. The
 first user pins it in the scheduler's metadata; whoever comes with another store or policy works
@@ -11,16 +11,11 @@ import logging
 import os
 import threading
 import warnings
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from invariant_dask.core.digest import sha256
-from invariant_dask.errors import EventError, StoreNotSharedError, StoreUnavailableError
-from invariant_dask.ledger.events import Event, NodeFinished, NodeStarted, from_json
-from invariant_dask.runtime.outbox import TOPIC, events_in
+from invariant_dask.errors import StoreNotSharedError, StoreUnavailableError
 from invariant_dask.store.opening import StoreRef
 
 if TYPE_CHECKING:
@@ -29,7 +24,6 @@ if TYPE_CHECKING:
     from invariant_dask.store.base import Store
 
 _checked: WeakKeyDictionary[Any, dict[str, frozenset[str]]] = WeakKeyDictionary()
-_listeners: WeakKeyDictionary[Any, list[Listener]] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 _PATIENCE = 10.0
@@ -100,78 +94,3 @@ def _pin(domain: str, dask_scheduler: Any) -> str:
     """Return what a scheduler is pinned to: the first store that anybody comes with."""
     metadata = dask_scheduler.task_metadata.setdefault("invariant-dask", {})
     return str(metadata.setdefault("store", domain))
-
-
-class Listener:
-    """Hears the events of one run that workers of a cluster send."""
-
-    def __init__(self, run: str, emit: Callable[[Event], None]) -> None:
-        self.run = run
-        self.emit = emit
-        self._settled: Counter[str] = Counter()
-        self._changed = threading.Condition()
-
-    def hear(self, data: Any) -> None:
-        """Take what came over the topic; what is no event of ours is for others, or damaged."""
-        if not isinstance(data, dict) or data.get("from") != "worker":
-            return
-        token = data.get("settled")
-        if isinstance(token, str):
-            with self._changed:
-                self._settled[token] += 1
-                self._changed.notify_all()
-        try:
-            mine = [
-                from_json(each)
-                for each in events_in(data)
-                if isinstance(each, dict) and each.get("run") == self.run
-            ]
-        except EventError as error:
-            logger.warning("events of a worker cannot be read: %s", error)
-            return
-        for event in mine:
-            if event is None:
-                continue
-            if isinstance(event, NodeFinished) and event.began:
-                self.emit(_start_of(event))
-            self.emit(event)
-
-    def await_settled(self, token: str, workers: int) -> bool:
-        """Wait until so many workers have sent all they had; False if that takes too long."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._settled[token] >= workers, _PATIENCE)
-
-
-def _start_of(event: NodeFinished) -> NodeStarted:
-    """Return the event that was told together with the end of a node."""
-    return NodeStarted(
-        time=event.began, run=event.run, node=event.node, digest=event.digest, op=event.op,
-        attempt=event.attempt, worker=event.worker,
-    )  # fmt: skip
-
-
-@contextmanager
-def listening(client: Client, listener: Listener | None) -> Iterator[None]:
-    """Let a listener hear what workers send, for the length of a block."""
-    if listener is None:
-        yield
-        return
-    with _lock:
-        listeners = _listeners.get(client)
-        if listeners is None:
-            listeners = _listeners[client] = []
-            client.subscribe_topic(TOPIC, _dispatcher(listeners))
-        listeners.append(listener)
-    try:
-        yield
-    finally:
-        with _lock:
-            listeners.remove(listener)
-
-
-def _dispatcher(listeners: list[Listener]) -> Any:
-    def dispatch(event: tuple[float, Any]) -> None:
-        for listener in list(listeners):
-            listener.hear(event[1])
-
-    return dispatch

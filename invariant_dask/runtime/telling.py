@@ -25,6 +25,7 @@ from invariant_dask.ledger.events import (
     RunPlanned,
     RunStarted,
     StoreHit,
+    StorePut,
     TierDown,
     cut,
 )
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from invariant_dask.ledger.recorder import Recorder, Sink
     from invariant_dask.runtime.outbox import Page
     from invariant_dask.store.base import Store
+    from invariant_dask.store.record import Record
 
 logger = logging.getLogger("invariant_dask.runtime")
 
@@ -185,6 +187,12 @@ class Teller:
                 size=record.size, saved=record.about.nanoseconds,
             )
         )  # fmt: skip
+
+    def put_beside(self, records: Iterable[Record]) -> None:
+        """Tell what went into the store that is no node's artifact."""
+        for record in records:
+            about = {**self.now, "node": "", "digest": record.resolved.hex()}
+            self.say(StorePut(**about, size=record.size, tier=self.store.url))
 
     def store_fails(self, error: Exception) -> None:
         """Tell that the store does not answer any more."""
