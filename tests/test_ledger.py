@@ -89,7 +89,7 @@ def per_node(events: list[Event]) -> dict[str, list[str]]:
 RAN = ["node.planned", "node.started", "node.finished"]
 
 
-def test_each_node_tells_in_order_what_happens_to_it(scheduler, tmp_path) -> None:
+def test_each_node_tells_in_order_what_happens_to_it(scheduler, tmp_path, caplog) -> None:
     events: list[Event] = []
     compiled = compile(graph(), ["again", "same"], store=tmp_path / "s")
     run = compiled.run(scheduler=scheduler, observe=events.append)
@@ -105,6 +105,7 @@ def test_each_node_tells_in_order_what_happens_to_it(scheduler, tmp_path) -> Non
         "run.started", "run.planned", "run.ended"
     ]  # fmt: skip
     assert run.state == fold(events)
+    assert "did not arrive in time" not in caplog.text
     assert {name: node.state for name, node in run.state.nodes.items()} == {
         "source": "ran", "total": "ran", "same": "shared", "double": "ran", "again": "ran"
     }  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,6 +46,8 @@ def test_median_times_of_calls_add_up_and_chains_are_at_least_as_long() -> None:
     cost = cost_of(plan, lambda op: took[op])
     assert cost.seconds == 2 + 2 + 0.5 + 2
     assert cost.longest == 2 + 0.5 + 2
+    # The middle half of 1, 2 and 4 is 1.5 wide; three such calls, taken as independent.
+    assert cost.spread == pytest.approx(3**0.5 * 1.5 / 1.349)
     assert cost.untimed == ()
     assert str(cost).startswith("about 6.5 s of work (± ")
     assert str(cost).endswith("at least 4.5 s long")
