@@ -345,10 +345,14 @@ _NEEDED = {
     kind: frozenset(name for name, default in form if default is MISSING)
     for kind, form in _DEFAULTS.items()
 }
-_HINTS = {
-    kind: {field.name: get_type_hints(kind)[field.name] for field in fields(kind)}
-    for kind in TYPES.values()
-}
+
+
+def _hints(kind: type[Event]) -> dict[str, Any]:
+    hints = get_type_hints(kind)
+    return {field.name: hints[field.name] for field in fields(kind)}
+
+
+_HINTS = {kind: _hints(kind) for kind in TYPES.values()}
 
 
 def to_json(event: Event) -> dict[str, Any]:
