@@ -62,7 +62,8 @@ FILES = {
         "file_sources", "file_hashes", "files",
     ],
     "ledger": [
-        "events", "state", "folding", "journal", "places", "alive", "rows", "database", "runs",
+        "events", "coding", "state", "folding", "journal", "places", "alive", "rows", "database",
+        "runs",
         "writing", "telling", "comparing", "recorder",
     ],
     "ops": [

@@ -16,7 +16,13 @@ import sample_ops
 
 from invariant_dask import Graph, MemoryStore, Node, OpRegistry, Secret, compile, ref
 from invariant_dask.errors import ObserverError, OpFailedError, SpecError
-from invariant_dask.ledger.events import Event, NodeEvent, NodeStarted, StorePut, to_json
+from invariant_dask.ledger.coding import to_json
+from invariant_dask.ledger.events import (
+    Event,
+    NodeEvent,
+    NodeStarted,
+    StorePut,
+)
 from invariant_dask.ledger.folding import fold
 from invariant_dask.ledger.journal import read_journal
 from invariant_dask.ledger.places import Ledger

@@ -12,7 +12,8 @@ from types import TracebackType
 import click
 
 from invariant_dask.cli.outputs import OutputError, check_file, write_file
-from invariant_dask.ledger.events import Event, to_json
+from invariant_dask.ledger.coding import to_json
+from invariant_dask.ledger.events import Event
 from invariant_dask.ledger.folding import RunState, fold
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from invariant_dask.errors import EventError, LedgerUnavailableError, NewerEventsError
-from invariant_dask.ledger.events import Event, from_json, to_json
+from invariant_dask.ledger.coding import from_json, to_json
+from invariant_dask.ledger.events import Event
 
 LINE_LIMIT = 4 << 20
 """The most bytes of a line: some hundred thousand ids of outputs or inputs."""

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from invariant_dask.errors import EventError
-from invariant_dask.ledger.events import SCHEMA, from_json
+from invariant_dask.ledger.coding import from_json
+from invariant_dask.ledger.events import SCHEMA
 from invariant_dask.runtime.board_run import WatchedRun
 from invariant_dask.runtime.board_totals import Totals
 from invariant_dask.runtime.board_trim import trim

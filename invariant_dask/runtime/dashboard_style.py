@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 COLOURS = {
-    "ran": "#3d7fd9",
+    "ran": "#e0962a",
     "reused": "#2fa36b",
     "shared": "#58b8a4",
-    "running": "#f0a02c",
+    "running": "#3d7fd9",
     "failed": "#d8413f",
     "skipped": "#a06cc4",
     "cancelled": "#8a7d96",
@@ -14,7 +14,10 @@ COLOURS = {
     "not looked at": "#c9d1da",
     "inline": "#c9d1da",
 }
-"""Of states; they can be told apart by those who do not see red or green, and on light and dark."""
+"""Of states, much as in pictures and reports.
+
+They can be told apart by those who do not see red or green, and on light and dark.
+"""
 
 INK, GRID = {"light": "#3b4754", "dark": "#b9c3ce"}, {"light": "#e3e7ec", "dark": "#333c47"}
 """Of what is drawn on canvas, where style sheets do not reach."""

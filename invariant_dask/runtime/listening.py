@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from invariant_dask.errors import EventError
-from invariant_dask.ledger.events import Event, NodeFinished, NodeStarted, from_json
+from invariant_dask.ledger.coding import from_json
+from invariant_dask.ledger.events import Event, NodeFinished, NodeStarted
 from invariant_dask.runtime.outbox import TOPIC, events_in
 
 if TYPE_CHECKING:

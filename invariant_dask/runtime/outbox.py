@@ -10,13 +10,13 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from invariant_dask.errors import EventError
+from invariant_dask.ledger.coding import to_json
 from invariant_dask.ledger.events import (
     SCHEMA,
     Event,
     NodeEvent,
     NodeFinished,
     NodeStarted,
-    to_json,
 )
 
 TOPIC = "invariant-dask"

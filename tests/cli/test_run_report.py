@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from invariant_dask.ledger.events import from_json
+from invariant_dask.ledger.coding import from_json
 from invariant_dask.ledger.folding import fold
 
 GRAPH = """

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from services.processes import not_installed
-
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
-    "--no-first-run", "--disable-extensions",
-]  # fmt: skip
+from services.browsers import chromium
 
 
 @pytest.fixture(scope="session")
@@ -29,18 +22,9 @@ def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def browser() -> Iterator[Any]:
-    """Chromium. One per test: as long as it is open, this thread seems to run an event loop."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        not_installed("chromium")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        not_installed("playwright")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=program, headless=True, args=FLAGS)
-        with contextlib.closing(opened):
-            yield opened
+    """One per test: as long as it is open, this thread seems to run an event loop."""
+    with chromium() as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from invariant_dask.ledger.coding import to_json
 from invariant_dask.ledger.events import (
     Event,
     NodeFailed,
@@ -17,7 +18,6 @@ from invariant_dask.ledger.events import (
     RunStarted,
     StoreHit,
     StorePut,
-    to_json,
 )
 from invariant_dask.runtime import outbox
 

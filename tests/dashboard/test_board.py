@@ -27,6 +27,7 @@ from dashboard.stories import (
     reused,
 )
 
+from invariant_dask.ledger.coding import to_json
 from invariant_dask.ledger.events import (
     AttemptFailed,
     NodeFinished,
@@ -37,7 +38,6 @@ from invariant_dask.ledger.events import (
     StoreHit,
     StoreQuarantined,
     TierDown,
-    to_json,
 )
 from invariant_dask.ledger.folding import fold
 from invariant_dask.runtime import board_run, board_states, outbox

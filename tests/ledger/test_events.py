@@ -11,6 +11,7 @@ from hypothesis import given
 from ledger.samples import any_event
 
 from invariant_dask.errors import EventError, NewerEventsError
+from invariant_dask.ledger.coding import from_json, to_json
 from invariant_dask.ledger.events import (
     SCHEMA,
     TEXT_LIMIT,
@@ -19,8 +20,6 @@ from invariant_dask.ledger.events import (
     NodeFailed,
     RunStarted,
     cut,
-    from_json,
-    to_json,
 )
 
 BASE = {"time": 1, "run": "r", "node": "n", "digest": ""}

@@ -17,7 +17,13 @@ from hypothesis import strategies as st
 from ledger.samples import any_event, cancelled, cut_into, sample_run
 
 from invariant_dask.errors import EventError, LedgerUnavailableError, NewerEventsError
-from invariant_dask.ledger.events import Event, NodePlanned, NodesGrown, RunStarted, to_json
+from invariant_dask.ledger.coding import to_json
+from invariant_dask.ledger.events import (
+    Event,
+    NodePlanned,
+    NodesGrown,
+    RunStarted,
+)
 from invariant_dask.ledger.folding import fold
 from invariant_dask.ledger.journal import LINE_LIMIT, Journal, line_of, read_journal
 

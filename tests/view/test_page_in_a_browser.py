@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sample_ops
-from services.processes import not_installed
+from services.browsers import chromium
 
 from invariant_dask import Graph, MemoryStore, compile
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    program = shutil.which("chromium")
-    if program is None:
-        not_installed("chromium")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        not_installed("playwright")
-    with sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        running = playwright.chromium.launch(executable_path=program, args=options)
-        yield running
-        running.close()
+    with chromium() as opened:
+        yield opened
 
 
 @pytest.fixture

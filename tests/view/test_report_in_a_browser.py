@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from services.processes import not_installed
+from services.browsers import chromium
 from view.happenings import HOSTILE, failed_run, large_run
 
 from invariant_dask.ledger.folding import fold
@@ -18,18 +16,8 @@ from invariant_dask.view.report import report_page
 
 @pytest.fixture
 def browser() -> Iterator[Any]:
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        not_installed("chromium")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        not_installed("playwright")
-    with sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        opened = playwright.chromium.launch(executable_path=program, args=options)
-        with contextlib.closing(opened):
-            yield opened
+    with chromium() as opened:
+        yield opened
 
 
 BRIGHTNESS = """colour => colour.match(/[0-9.]+/g).slice(0, 3).map(Number)
